@@ -1,0 +1,540 @@
+"""Settings: one frozen dataclass per script is its defaults, its --help, its validation and its saved record."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import re
+import subprocess
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import tyro
+
+from rl_utils import __version__
+from rl_utils.errors import UserError
+
+GAME_TITLE: Final = r"^Rocket League(\s*\(.*\))?$"
+"""Matches the article's exact title, the arena's, and Proton's `Rocket League (64-bit, DX11, Cooked)`."""
+
+WindowSize = tuple[int, int]
+
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+
+
+def parse_size(text: str, *, option: str = "--size") -> WindowSize:
+    """Read "480x270" as (width, height) in px.
+
+    Raises:
+        UserError: It is not two whole numbers between 16 and 16384.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None or not all(16 <= int(n) <= 16384 for n in match.groups()):
+        raise UserError(f"{option} {text} is not a size", f'Write width and height in pixels like "{option} 480x270"')
+    return int(match[1]), int(match[2])
+
+
+def _require(condition: bool, problem: str, remedy: str) -> None:
+    if not condition:
+        raise UserError(problem, remedy)
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Record the game's window and your gamepad while you play. Stop with Ctrl+C.
+
+    Press nothing special: recording runs while the game's window is focused, pauses when it is not, and only reads.
+    """
+
+    out: Path
+    """Folder that receives the session folders."""
+    fps: float = 30.0
+    """Frames per second."""
+    window: str = GAME_TITLE
+    """Regular expression that the window's title must match."""
+    pad: Literal["evdev", "arena", "none"] = "evdev"
+    """Where inputs come from: a gamepad, the practice arena's pad, or nowhere."""
+    device: str | None = None
+    """Which gamepad: /dev/input/event path, part of its name, or vendor:product. Default: the one that fits best."""
+    size: str = "480x270"
+    """Stored picture, width x height in pixels."""
+    codec: Literal["gzip", "jpeg"] = "gzip"
+    """gzip is lossless and reads everywhere; jpeg (quality 90, 4:4:4) is 7-9 times smaller."""
+    batch_size: int = 5000
+    """Samples per batch file."""
+    seconds: float | None = None
+    """Stop after this much recorded time."""
+    frames: Literal["window", "arena"] = "window"
+    """The window, or the practice arena in direct mode (the same pixels without a window, faster than real time)."""
+    driver: Literal["expert", "idle"] = "expert"
+    """Direct mode: who plays."""
+    noise: float = 0.0
+    """Direct mode: strength of the disturbances (0 to 1) that teach recovery; the clean inputs are stored as labels."""
+    situation: str = "training"
+    """Direct mode: how play starts."""
+    seed: int = 0
+    """Direct mode: seed of the starts."""
+    wait: float = 60.0
+    """Seconds to wait for the window to appear."""
+
+    def __post_init__(self) -> None:
+        parse_size(self.size)
+        _check_window_regex(self.window)
+        _require(1 <= self.fps <= 240, f"--fps {self.fps:g} is out of range", "Choose 1 to 240")
+        _require(self.batch_size >= 1, f"--batch-size {self.batch_size} is too small", "Choose at least 1")
+        _require(
+            self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
+        )
+        _require(0 <= self.noise <= 1, f"--noise {self.noise:g} is out of range", "Choose 0 to 1")
+        if self.frames == "arena":
+            _require(self.pad != "none", "--frames arena always has its driver's pad", "Leave --pad away")
+            _require(120 % self.fps == 0, f"--fps {self.fps:g} does not divide the arena's 120 Hz", "Choose 30 or 60")
+
+    @property
+    def size_px(self) -> WindowSize:
+        """(width, height) of the stored picture."""
+        return parse_size(self.size)
+
+
+ModelName = Literal["motion", "rocketnet"]
+LossName = Literal["balanced", "article"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a network to map pictures to inputs. Ctrl+C saves and stops; --resume goes on."""
+
+    data: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Session folders, folders of them, or batch files (ours or the article's)."""
+    out: Path
+    """Run folder: checkpoints, model card, metrics, TensorBoard logs."""
+    model: ModelName = "motion"
+    """motion sees three moments and is the default; rocketnet is the article's network, exactly."""
+    loss: LossName = "balanced"
+    """balanced is corrected; article is the article's own."""
+    epochs: int = 5
+    """Passes over the training data."""
+    minutes: float | None = None
+    """Time budget: the schedule is fitted to it, whatever --epochs says (fewer or more passes)."""
+    batch_size: int = 64
+    """Samples per optimiser step (per accumulation step)."""
+    accumulate: int = 1
+    """Batches whose gradients are added up before a step."""
+    lr: float = 1e-3
+    """Highest learning rate of the OneCycle schedule (the article: 3e-4)."""
+    weight_decay: float = 1e-3
+    """AdamW weight decay (the article: 1e-5)."""
+    clip: float = 1.0
+    """Gradient norm limit."""
+    patience: int = 5
+    """Stop after this many epochs without a better validation loss; 0 never stops."""
+    head_balance: bool = True
+    """Scale the button head's gradient down when it outgrows the stick head's (heads as in the article)."""
+    seed: int = 42
+    """Seed of weights, order, dropout and augmentation."""
+    deterministic: bool = True
+    """Repeatable arithmetic (as the article chose); off is faster on some GPUs."""
+    val_share: float = 0.1
+    """Share of the play time that is held out, as whole stretches of time."""
+    val_gap_s: float = 2.0
+    """Seconds left out on both sides of a held-out stretch."""
+    action_shift_ms: float = 0.0
+    """Pair each frame with the inputs this much later, to cancel the latency of driving."""
+    mirror: float = 0.5
+    """Share of samples seen left-right mirrored, with steering mirrored too."""
+    shift_px: int = 2
+    """Random shift of the picture, in px of the model's input."""
+    ema: float = 0.995
+    """Average of the weights over steps that is evaluated and saved; 0 turns it off."""
+    pad_profile: str = "playstation"
+    """Pad behind the article's files: playstation, xpad, playstation-generic or nintendo."""
+    cache_gb: float = 6.0
+    """Memory for frames held ready at training size; what does not fit is decoded when needed."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    threads: int = 0
+    """CPU threads of torch; 0 leaves its choice."""
+    resume: bool = False
+    """Continue the run in --out from last.pt."""
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.data) > 0, "No recording was named", 'Name folders or files: "train.py recordings --out runs/a"'
+        )
+        _require(self.epochs >= 1, f"--epochs {self.epochs} is too small", "Choose at least 1")
+        _require(
+            self.minutes is None or self.minutes > 0, f"--minutes {self.minutes} is not a duration", "Use more than 0"
+        )
+        _require(
+            self.batch_size >= 2, f"--batch-size {self.batch_size} is too small", "Batch statistics need at least 2"
+        )
+        _require(self.accumulate >= 1, f"--accumulate {self.accumulate} is too small", "Choose at least 1")
+        _require(self.lr > 0, f"--lr {self.lr:g} is not a learning rate", "Use more than 0")
+        _require(0 < self.val_share < 0.9, f"--val-share {self.val_share:g} is out of range", "Choose 0.01 to 0.9")
+        _require(0 <= self.mirror <= 1, f"--mirror {self.mirror:g} is out of range", "Choose 0 to 1")
+        _require(0 <= self.ema < 1, f"--ema {self.ema:g} is out of range", "Choose 0 to 0.9999")
+        _require(0 <= self.shift_px <= 32, f"--shift-px {self.shift_px} is out of range", "Choose 0 to 32")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Let a trained policy drive through a virtual gamepad. For offline modes only. Stop with Ctrl+C."""
+
+    checkpoint: Path | None = None
+    """best.pt of a run, or a bare article checkpoint."""
+    inputs: Path | None = None
+    """Replay the inputs of this recording instead of a policy."""
+    frames: str = "window"
+    """window, arena (direct mode, no window), or replay:DIR (a recording)."""
+    sink: Literal["uinput", "arena", "log"] = "uinput"
+    """Where inputs go: a virtual gamepad, the practice arena's socket, or only the log."""
+    log_inputs: Path | None = None
+    """Write one row per frame: frame_index and the 19 values."""
+    minutes: float = 10.0
+    """Stop after this long."""
+    window: str = GAME_TITLE
+    """Regular expression that the window's title must match."""
+    fps: float | None = None
+    """Frames per second. Default: the rate of the recording that the policy learned from."""
+    show: bool = False
+    """Open a live view of what is pressed and how far."""
+    record: Path | None = None
+    """Also store what it saw and did, as a session in this folder."""
+    yes_offline: bool = False
+    """Confirm that the real game runs in an offline mode (otherwise asked once)."""
+    allow_menu: bool = False
+    """Let START and SELECT through (MODE never)."""
+    dead_zone: float = 0.0
+    """Sticks closer to their rest than this share of their way stay at rest."""
+    device: str | None = None
+    """The physical gamepad whose touch stops the bot. Default: the one that fits best, if any."""
+    situation: str = "benchmark"
+    """Direct mode: how play starts."""
+    seed: int = 900000
+    """Direct mode: seed of the starts."""
+    wait: float = 60.0
+    """Seconds to wait for the window to appear."""
+
+    def __post_init__(self) -> None:
+        _check_window_regex(self.window)
+        both = self.checkpoint is not None and self.inputs is not None
+        none = self.checkpoint is None and self.inputs is None
+        _require(not both, "--checkpoint and --inputs exclude each other", "Give one of them")
+        _require(not none, "Nothing says how to drive", "Give --checkpoint FILE or --inputs DIR")
+        known = self.frames in ("window", "arena") or self.frames.startswith("replay:")
+        _require(known, f"--frames {self.frames} is unknown", 'Choose "window", "arena" or "replay:DIR"')
+        direct = self.frames == "arena"
+        _require(
+            not direct or self.sink in ("arena", "log"), "--frames arena drives only its own car", "Add --sink arena"
+        )
+        _require(self.minutes > 0, f"--minutes {self.minutes:g} is not a duration", "Use more than 0")
+        _require(0 <= self.dead_zone < 1, f"--dead-zone {self.dead_zone:g} is out of range", "Choose 0 to 0.99")
+        _require(self.fps is None or 1 <= self.fps <= 240, f"--fps {self.fps} is out of range", "Choose 1 to 240")
+        if self.frames.startswith("replay:"):
+            _require(self.sink == "log", "A recording cannot be driven", "Use --sink log with --frames replay:DIR")
+
+    @property
+    def replay_path(self) -> Path | None:
+        """The recording behind --frames replay:DIR."""
+        return Path(self.frames.removeprefix("replay:")) if self.frames.startswith("replay:") else None
+
+
+@dataclass(frozen=True)
+class PlaybackConfig:
+    """Look at a recording: the picture with the pad drawn over it.
+
+    Keys: space pause, arrows step and seek, + and - speed, home and end, q quit.
+    """
+
+    data: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Session folders, folders of them, or batch files (ours or the article's)."""
+    checkpoint: Path | None = None
+    """Also draw what this policy would have pressed."""
+    save: Path | None = None
+    """Write an .mp4 instead of opening a window."""
+    info: bool = False
+    """Print rate, gaps, duration, idle share, use of each control, and the verdict."""
+    json: bool = False
+    """Print --info as JSON."""
+    speed: float = 1.0
+    """Playback speed."""
+    start: float = 0.0
+    """Begin at this second."""
+    seconds: float | None = None
+    """Show or save only this much."""
+    pad_profile: str = "playstation"
+    """Pad behind the article's files: playstation, xpad, playstation-generic or nintendo."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.data) > 0, "No recording was named", 'Name folders or files: "playback.py recordings"')
+        _require(0.05 <= self.speed <= 20, f"--speed {self.speed:g} is out of range", "Choose 0.05 to 20")
+        _require(self.start >= 0, f"--start {self.start:g} is negative", "Choose 0 or more")
+        _require(
+            self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
+        )
+
+
+DriverName = Literal["human", "expert", "idle", "pad"]
+
+
+@dataclass(frozen=True)
+class ArenaConfig:
+    """The practice arena: Rocket League's physics in a window titled "Rocket League".
+
+    Keys: W/S throttle, A/D steer, shift boost, space jump, Q/E roll, arrows pitch and yaw, C camera, R new start,
+    Esc quit.
+    """
+
+    driver: DriverName = "human"
+    """Who plays: you (keyboard or gamepad), the scripted driver, nobody, or a pad over the arena's socket."""
+    camera: Literal["ball", "car"] = "ball"
+    """Camera at the start; the top face button toggles it."""
+    situation: str = "training"
+    """How play starts."""
+    seed: int = 0
+    """Seed of the starts."""
+    size: str = "960x540"
+    """Window, width x height in pixels."""
+    fps: float = 60.0
+    """Pictures per second; 120, 60, 40 or 30."""
+    noise: float = 0.0
+    """Disturb the scripted driver (0 to 1): its clean inputs are sent as labels."""
+    seconds: float | None = None
+    """Close after this long."""
+    socket: Path | None = None
+    """Socket for the arena's pad. Default: one per user."""
+    stats: Path | None = None
+    """Write goals, touches and minutes here when the arena closes (JSON)."""
+
+    def __post_init__(self) -> None:
+        parse_size(self.size)
+        _require(
+            self.fps in (30, 40, 60, 120),
+            f"--fps {self.fps:g} does not fit the 120 Hz physics",
+            "Choose 30, 40, 60 or 120",
+        )
+        _require(0 <= self.noise <= 1, f"--noise {self.noise:g} is out of range", "Choose 0 to 1")
+        _require(
+            self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
+        )
+
+    @property
+    def size_px(self) -> WindowSize:
+        """(width, height) of the window."""
+        return parse_size(self.size)
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Score a policy or a driver in the practice arena without a window, faster than real time and repeatably."""
+
+    checkpoint: Path | None = None
+    """Score this policy."""
+    driver: Literal["expert", "idle", "constant", "random"] | None = None
+    """Score a built-in driver."""
+    constant: Path | None = None
+    """For --driver constant: recording whose mean inputs are held."""
+    episodes: int = 60
+    """How many starts are played."""
+    seed: int = 900000
+    """First start; training uses other ones."""
+    situation: str = "benchmark"
+    """How play starts; scores are quoted for benchmark."""
+    workers: int = 0
+    """Processes; 0 takes one per core. The result does not depend on it."""
+    json: Path | None = None
+    """Also write the result here."""
+
+    def __post_init__(self) -> None:
+        both = self.checkpoint is not None and self.driver is not None
+        none = self.checkpoint is None and self.driver is None
+        _require(not both, "--checkpoint and --driver exclude each other", "Give one of them")
+        _require(not none, "Nothing to score", "Give --checkpoint FILE or --driver NAME")
+        _require(self.episodes >= 1, f"--episodes {self.episodes} is too small", "Choose at least 1")
+        _require(self.workers >= 0, f"--workers {self.workers} is negative", "Choose 0 or more")
+        needs = self.driver == "constant" and self.constant is None
+        _require(not needs, "--driver constant needs inputs to hold", "Add --constant DIR, the recording it averages")
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Check what recording and driving need on this machine; each line says ok, or what to do."""
+
+    json: bool = False
+    """Print the findings as JSON."""
+    window: str = GAME_TITLE
+    """Regular expression that the window's title must match."""
+
+    def __post_init__(self) -> None:
+        _check_window_regex(self.window)
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Measure capture, recording, loading, training and driving on this machine, beside the alternative."""
+
+    what: Annotated[tuple[Literal["capture", "record", "load", "train", "drive"], ...], tyro.conf.Positional] = ()
+    """Which parts; all of them by default."""
+    seconds: float = 5.0
+    """Length of each measurement."""
+    json: Path | None = None
+    """Also write the figures here."""
+
+    def __post_init__(self) -> None:
+        _require(self.seconds > 0, f"--seconds {self.seconds:g} is not a duration", "Use more than 0")
+
+
+def _check_window_regex(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f"--window {pattern} is no regular expression ({error})", "Escape special signs with \\"
+        ) from error
+
+
+ConfigT = TypeVar("ConfigT")
+
+_BOX = re.compile(r"[╭╮╰╯│─]+")
+
+
+def parse_config(kind: type[ConfigT], argv: Sequence[str] | None, *, prog: str) -> ConfigT:
+    """Read the command line into `kind`, on top of `--config FILE.toml` where given.
+
+    Raises:
+        UserError: An option or value that does not exist, or one that `kind` refuses.
+        SystemExit: With 0, after --help.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    file, args = _take_config_option(args)
+    given = load_config(kind, file) if file is not None else {}
+    options = (tyro.conf.FlagCreatePairsOff,) if not _has_true_flags(kind) else ()
+    stderr = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(stderr):
+            if given:
+                return tyro.cli(kind, args=args, prog=prog, default=_defaults_with(kind, given), config=options)
+            return tyro.cli(kind, args=args, prog=prog, config=options)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise UserError(_one_line(stderr.getvalue(), kind), f'Run "{prog} --help" for the options') from None
+
+
+def _has_true_flags(kind: type[Any]) -> bool:
+    return any(f.default is True for f in dataclasses.fields(kind))
+
+
+def _take_config_option(args: list[str]) -> tuple[Path | None, list[str]]:
+    for i, arg in enumerate(args):
+        if arg == "--config":
+            _require(i + 1 < len(args), "--config names no file", "Give the config.toml of an earlier run")
+            return Path(args[i + 1]), args[:i] + args[i + 2 :]
+        if arg.startswith("--config="):
+            return Path(arg.partition("=")[2]), args[:i] + args[i + 1 :]
+    return None, args
+
+
+def _defaults_with(kind: type[ConfigT], given: dict[str, Any]) -> ConfigT:
+    values = dict(given)
+    for f in dataclasses.fields(kind):  # type: ignore[arg-type]  # ConfigT is always a dataclass
+        if f.name not in values and f.default is dataclasses.MISSING:
+            values[f.name] = tyro.MISSING
+    instance: ConfigT = object.__new__(kind)  # tyro fills the holes; __post_init__ runs on its own result
+    for f in dataclasses.fields(kind):  # type: ignore[arg-type]
+        object.__setattr__(instance, f.name, values.get(f.name, f.default))
+    return instance
+
+
+def _one_line(text: str, kind: type[Any]) -> str:
+    """The gist of tyro's boxed message, with a guess at what was meant."""
+    lines = [" ".join(_BOX.sub(" ", line).split()) for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    body = [line for line in lines[1:] if not line.startswith(("For full helptext", "Argument helptext"))]
+    options = ["--" + f.name.replace("_", "-") for f in dataclasses.fields(kind)]
+    if "Unrecognized options:" in body:
+        rest = body[body.index("Unrecognized options:") + 1 :]
+        wrong = rest[0] if rest else "?"
+        near = difflib.get_close_matches(wrong, options, n=1)
+        return f"Option {wrong} does not exist" + (f", did you mean {near[0]}" if near else "")
+    if body and body[0].startswith("Missing from"):
+        words = (word for line in body for word in line.split() if word.startswith("--"))
+        missing = [word for word in words if word in options]
+        return "Missing " + " and ".join(dict.fromkeys(missing)) if missing else "A required argument is missing"
+    return body[0].rstrip(".") if body else "The command line is not understood"
+
+
+def load_config(kind: type[Any], file: Path) -> dict[str, Any]:
+    """Read the settings of `kind` from a config.toml.
+
+    Raises:
+        UserError: The file is missing or no TOML, or holds a key that `kind` does not know.
+    """
+    try:
+        table = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be read ({error.strerror})", "Name the config.toml of an earlier run"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not valid TOML ({error})", "Name the config.toml of an earlier run") from error
+    settings = table.get("settings", table)
+    hints = typing.get_type_hints(kind)
+    for key in settings:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            raise UserError(
+                f"{file} sets {key}, which does not exist", f"Did you mean {near[0]}" if near else "Remove it"
+            )
+    return {key: _from_toml(value, hints[key]) for key, value in settings.items()}
+
+
+def _from_toml(value: Any, hint: Any) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(h for h in typing.get_args(hint) if h is not type(None))
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        return tuple(_from_toml(v, inner) for v in value)
+    if hint is Path:
+        return Path(value)
+    if hint is float and isinstance(value, int):
+        return float(value)
+    return value
+
+
+def config_table(config: Any) -> dict[str, Any]:
+    """The settings as plain data, as TOML, checkpoints and session.json can hold; those that are None are absent."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [plain(v) for v in value]
+        return str(value) if isinstance(value, Path) else value
+
+    pairs = ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
+    return {name: plain(value) for name, value in pairs if value is not None}
+
+
+def save_config(config: Any, file: Path) -> None:
+    """Write the settings with version and git commit, so that `--config FILE` repeats the run."""
+    import tomli_w
+
+    table = {"version": __version__, "commit": git_commit(), "settings": config_table(config)}
+    file.write_text(tomli_w.dumps(table))
+
+
+def git_commit() -> str:
+    """The commit of this checkout, "" outside one."""
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,180 @@
+"""The controller's vocabulary: the 19-element layout, rest values, evdev codes and pad profiles. The only copy.
+
+Inputs are in *physical positions*: index 2 is the top face button and index 3 the left one, whatever a driver calls
+them. The kernel's names disagree between drivers (xpad reports the left button as BTN_NORTH and the top one as
+BTN_WEST, hid-playstation the other way round; measured, see `PROFILES`), so each driver has a profile that translates
+on the way in (`controller_reader`) and one that translates on the way out (`apply_inputs`).
+
+Codes are plain numbers from linux/input-event-codes.h, so that reading this file needs no evdev.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+LAYOUT_VERSION: Final = 1
+
+EV_KEY: Final = 0x01
+EV_ABS: Final = 0x03
+
+
+class Control(IntEnum):
+    """Index of each control in the input vector. Buttons are 0 or 1, everything else is in [0, 1]."""
+
+    SOUTH = 0  # A / Cross: jump
+    EAST = 1  # B / Circle: boost
+    NORTH = 2  # Y / Triangle (top): ball camera
+    WEST = 3  # X / Square (left): powerslide, free air roll
+    TL = 4  # LB / L1
+    TR = 5  # RB / R1
+    SELECT = 6
+    START = 7
+    MODE = 8
+    THUMBL = 9  # left stick pressed
+    THUMBR = 10  # right stick pressed
+    LEFT_X = 11  # 0 = full left, 0.5 = rest, 1 = full right
+    LEFT_Y = 12  # 0 = full up, 0.5 = rest, 1 = full down
+    RIGHT_X = 13
+    RIGHT_Y = 14
+    LEFT_TRIGGER = 15  # 0 = released, 1 = fully pressed
+    RIGHT_TRIGGER = 16
+    HAT_X = 17  # 0 = left, 0.5 = rest, 1 = right
+    HAT_Y = 18  # 0 = up, 0.5 = rest, 1 = down
+
+
+N_CONTROLS: Final = len(Control)
+N_BUTTONS: Final = int(Control.LEFT_X)
+N_AXES: Final = N_CONTROLS - N_BUTTONS
+BUTTONS: Final = slice(0, N_BUTTONS)
+AXES: Final = slice(N_BUTTONS, N_CONTROLS)
+NAMES: Final[tuple[str, ...]] = tuple(control.name.lower() for control in Control)
+
+STICKS: Final = (Control.LEFT_X, Control.LEFT_Y, Control.RIGHT_X, Control.RIGHT_Y)
+TRIGGERS: Final = (Control.LEFT_TRIGGER, Control.RIGHT_TRIGGER)
+HATS: Final = (Control.HAT_X, Control.HAT_Y)
+MENU_BUTTONS: Final = (Control.SELECT, Control.START, Control.MODE)
+
+REST: Final[NDArray[np.float32]] = np.array([0.0] * N_BUTTONS + [0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 0.5, 0.5], np.float32)
+REST.flags.writeable = False
+
+
+@dataclass(frozen=True)
+class PadProfile:
+    """How one kernel driver reports a gamepad.
+
+    Attributes:
+        name: Stored in session.json.
+        buttons: evdev key code → the control in that physical position.
+        axes: evdev axis code → the control.
+        trigger_buttons: evdev key codes of triggers that are only digital → the trigger.
+    """
+
+    name: str
+    buttons: Mapping[int, Control]
+    axes: Mapping[int, Control]
+    trigger_buttons: Mapping[int, Control]
+
+
+BTN_SOUTH, BTN_EAST, BTN_C, BTN_NORTH, BTN_WEST, BTN_Z = 0x130, 0x131, 0x132, 0x133, 0x134, 0x135
+BTN_TL, BTN_TR, BTN_TL2, BTN_TR2 = 0x136, 0x137, 0x138, 0x139
+BTN_SELECT, BTN_START, BTN_MODE, BTN_THUMBL, BTN_THUMBR = 0x13A, 0x13B, 0x13C, 0x13D, 0x13E
+ABS_X, ABS_Y, ABS_Z, ABS_RX, ABS_RY, ABS_RZ, ABS_HAT0X, ABS_HAT0Y = 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x10, 0x11
+
+_COMMON_BUTTONS: Final = {
+    BTN_SOUTH: Control.SOUTH,
+    BTN_EAST: Control.EAST,
+    BTN_TL: Control.TL,
+    BTN_TR: Control.TR,
+    BTN_SELECT: Control.SELECT,
+    BTN_START: Control.START,
+    BTN_MODE: Control.MODE,
+    BTN_THUMBL: Control.THUMBL,
+    BTN_THUMBR: Control.THUMBR,
+}
+_COMMON_AXES: Final = {
+    ABS_X: Control.LEFT_X,
+    ABS_Y: Control.LEFT_Y,
+    ABS_RX: Control.RIGHT_X,
+    ABS_RY: Control.RIGHT_Y,
+    ABS_Z: Control.LEFT_TRIGGER,
+    ABS_RZ: Control.RIGHT_TRIGGER,
+    ABS_HAT0X: Control.HAT_X,
+    ABS_HAT0Y: Control.HAT_Y,
+}
+
+# Source: xpad's events measured through the kernel's own driver; X sends BTN_NORTH (0x133), Y sends BTN_WEST (0x134).
+XPAD: Final = PadProfile(
+    name="xpad",
+    buttons=_COMMON_BUTTONS | {BTN_NORTH: Control.WEST, BTN_WEST: Control.NORTH},
+    axes=_COMMON_AXES,
+    trigger_buttons={},
+)
+# Source: hid-playstation, measured: square sends BTN_WEST, triangle BTN_NORTH; BTN_TL2/TR2 double the analog triggers.
+PLAYSTATION: Final = PadProfile(
+    name="playstation",
+    buttons=_COMMON_BUTTONS | {BTN_NORTH: Control.NORTH, BTN_WEST: Control.WEST},
+    axes=_COMMON_AXES,
+    trigger_buttons={},
+)
+# Source: the same DualSense under hid-generic, measured: buttons are numbered in HID order, the right stick is on Z/RZ
+# and the triggers on RX/RY.
+PLAYSTATION_GENERIC: Final = PadProfile(
+    name="playstation-generic",
+    buttons={
+        BTN_SOUTH: Control.WEST,
+        BTN_EAST: Control.SOUTH,
+        BTN_C: Control.EAST,
+        BTN_NORTH: Control.NORTH,
+        BTN_WEST: Control.TL,
+        BTN_Z: Control.TR,
+        BTN_TL2: Control.SELECT,
+        BTN_TR2: Control.START,
+        BTN_SELECT: Control.THUMBL,
+        BTN_START: Control.THUMBR,
+        BTN_MODE: Control.MODE,
+    },
+    axes={
+        ABS_X: Control.LEFT_X,
+        ABS_Y: Control.LEFT_Y,
+        ABS_Z: Control.RIGHT_X,
+        ABS_RZ: Control.RIGHT_Y,
+        ABS_RX: Control.LEFT_TRIGGER,
+        ABS_RY: Control.RIGHT_TRIGGER,
+        ABS_HAT0X: Control.HAT_X,
+        ABS_HAT0Y: Control.HAT_Y,
+    },
+    trigger_buttons={},
+)
+# Source: drivers/hid/hid-nintendo.c: positional names like hid-playstation, triggers only as BTN_TL2 and BTN_TR2.
+NINTENDO: Final = PadProfile(
+    name="nintendo",
+    buttons=_COMMON_BUTTONS | {BTN_NORTH: Control.NORTH, BTN_WEST: Control.WEST},
+    axes={code: control for code, control in _COMMON_AXES.items() if control not in TRIGGERS},
+    trigger_buttons={BTN_TL2: Control.LEFT_TRIGGER, BTN_TR2: Control.RIGHT_TRIGGER},
+)
+PROFILES: Final[Mapping[str, PadProfile]] = {p.name: p for p in (XPAD, PLAYSTATION, PLAYSTATION_GENERIC, NINTENDO)}
+
+VENDOR_SONY: Final = 0x054C
+VENDOR_MICROSOFT: Final = 0x045E
+VENDOR_NINTENDO: Final = 0x057E
+
+
+def swap_face_buttons(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Exchange the top and the left face button, as between the namings of xpad and hid-playstation.
+
+    Args:
+        inputs: (..., 19) float32.
+
+    Returns:
+        A copy, (..., 19) float32.
+    """
+    swapped = inputs.copy()
+    swapped[..., Control.NORTH] = inputs[..., Control.WEST]
+    swapped[..., Control.WEST] = inputs[..., Control.NORTH]
+    return swapped

@@ -1,0 +1,51 @@
+"""What a person can fix is a UserError; everything else is our bug and keeps its traceback."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+EXIT_USER = 2
+EXIT_INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """Something the person at the keyboard can put right.
+
+    Args:
+        problem: What is wrong, in one sentence without the full stop.
+        remedy: What to do about it, in one sentence without the full stop.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}. {remedy}.")
+        self.problem = problem
+        self.remedy = remedy
+
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+def user_errors(main: Main) -> Main:
+    """Make a script's `main` print a UserError as one line on stderr and return 2."""
+
+    @functools.wraps(main)
+    def wrapped(argv: Sequence[str] | None = None) -> int:
+        try:
+            return main(argv)
+        except UserError as error:
+            line = " ".join(str(error).split())
+            sys.stderr.write(f"{_program(main)}: {line}\n")
+            return EXIT_USER
+
+    return wrapped
+
+
+def _program(main: Main) -> str:
+    # The code object's file names the script also when main() is called from a test.
+    file = Path(main.__code__.co_filename)
+    if file.parent.name not in ("rl_utils", "arena"):
+        return file.name
+    return "arena" if file.parent.name == "arena" else file.stem

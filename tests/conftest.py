@@ -1,0 +1,89 @@
+"""Fixtures that several test modules share: a simulated clock, real X servers, small recordings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+class SimulatedClock:
+    """A clock that only moves when something sleeps on it or a test pushes it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += round(seconds * 1e9)
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock()
+
+
+def start_xvfb(size: str = "1920x1080", *, window_manager: bool = True) -> tuple[str, Callable[[], None]]:
+    """Start Xvfb (and openbox) on a free display. Returns its name and a function that stops it."""
+    if shutil.which("Xvfb") is None:
+        pytest.fail("Xvfb is not installed; `make test` installs it (apt-get install xvfb openbox xdotool)")
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-noreset"]
+    server = subprocess.Popen(command, pass_fds=(write,), stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        number = pipe.readline().strip()
+    if not number:
+        server.kill()
+        server.wait()
+        pytest.fail("Xvfb did not start")
+    display = f":{number}"
+    processes = [server]
+    if window_manager:
+        environment = {**os.environ, "DISPLAY": display}
+        processes.append(subprocess.Popen(["openbox"], env=environment, stderr=subprocess.DEVNULL))
+        _wait_for_window_manager(display)
+
+    def stop() -> None:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+    return display, stop
+
+
+def _wait_for_window_manager(display: str) -> None:
+    command = ["xprop", "-display", display, "-root", "_NET_SUPPORTING_WM_CHECK"]
+    for _ in range(200):
+        answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        if "window id" in answer:
+            return
+        import time
+
+        time.sleep(0.02)
+    pytest.fail("openbox did not take over the screen within 4 s")
+
+
+@pytest.fixture
+def x_display(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh X server with a window manager, also set as DISPLAY."""
+    display, stop = start_xvfb()
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    yield display
+    stop()
+
+
+@pytest.fixture(autouse=True)
+def own_config_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the person's real config folder out of every test."""
+    folder = tmp_path_factory.mktemp("config")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    return folder
