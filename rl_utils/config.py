@@ -460,11 +460,10 @@ def _one_line(text: str, kind: type[Any]) -> str:
     lines = [line for line in lines if line]
     body = [line for line in lines[1:] if not line.startswith(("For full helptext", "Argument helptext"))]
     options = ["--" + f.name.replace("_", "-") for f in dataclasses.fields(kind)]
-    if "Unrecognized options:" in body:
-        rest = body[body.index("Unrecognized options:") + 1 :]
-        wrong = rest[0] if rest else "?"
-        near = difflib.get_close_matches(wrong, options, n=1)
-        return f"Option {wrong} does not exist" + (f", did you mean {near[0]}" if near else "")
+    unknown = re.search(r"Unrecognized options: ([^\s,]+)", " ".join(lines))
+    if unknown is not None:
+        near = difflib.get_close_matches(unknown[1], options, n=1)
+        return f"Option {unknown[1]} does not exist" + (f", did you mean {near[0]}" if near else "")
     if body and body[0].startswith("Missing from"):
         words = (word for line in body for word in line.split() if word.startswith("--"))
         missing = [word for word in words if word in options]

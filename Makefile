@@ -1,0 +1,42 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Each installs what it needs into .venv first.
+PYTHON ?= python3
+MINUTES ?= 10
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+SYSTEM := xvfb openbox xdotool x11-utils
+TESTS := tests
+
+.PHONY: demo test install system format clean
+
+demo: install system
+	$(BIN)/python -m rl_utils.demo --minutes $(MINUTES)
+
+test: install system
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(TESTS)
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $(PYTHON) is older than 3.11. Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "make: $(PYTHON) cannot make virtual environments. Run: sudo apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet torch==2.13.0 --constraint constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+system:
+	@sh tests/system_packages.sh $(SYSTEM)
+
+format:
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .cache demo build *.egg-info

@@ -1,0 +1,136 @@
+"""Command lines and saved settings: what a person types is understood, or answered with one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rl_utils.config import (
+    GAME_TITLE,
+    ArenaConfig,
+    CollectConfig,
+    EvalConfig,
+    PlaybackConfig,
+    ScoreConfig,
+    TrainConfig,
+    config_table,
+    parse_config,
+    save_config,
+)
+from rl_utils.errors import UserError
+
+
+def test_options_override_defaults() -> None:
+    """What is typed must win over the defaults."""
+    config = parse_config(CollectConfig, ["--out", "a", "--fps", "60", "--size", "320x180"], prog="collect.py")
+    assert (config.out, config.fps, config.size_px) == (Path("a"), 60.0, (320, 180))
+
+
+@pytest.mark.parametrize(
+    ("kind", "argv", "words"),
+    [
+        (CollectConfig, ["--out", "a", "--fsp", "3"], ["--fsp", "--fps"]),
+        (CollectConfig, [], ["--out"]),
+        (CollectConfig, ["--out", "a", "--fps", "fast"], ["--fps", "fast"]),
+        (CollectConfig, ["--out", "a", "--fps", "0"], ["--fps 0"]),
+        (CollectConfig, ["--out", "a", "--size", "480"], ["--size 480", "480x270"]),
+        (CollectConfig, ["--out", "a", "--window", "("], ["--window", "regular expression"]),
+        (CollectConfig, ["--out", "a", "--frames", "arena", "--fps", "50"], ["--fps 50", "120"]),
+        (TrainConfig, ["--out", "r"], ["No recording"]),
+        (TrainConfig, ["d", "--out", "r", "--model", "resnet"], ["resnet"]),
+        (EvalConfig, [], ["--checkpoint"]),
+        (EvalConfig, ["--checkpoint", "a", "--inputs", "b"], ["exclude"]),
+        (EvalConfig, ["--checkpoint", "a", "--frames", "screen"], ["--frames screen"]),
+        (EvalConfig, ["--checkpoint", "a", "--frames", "replay:x"], ["--sink log"]),
+        (PlaybackConfig, [], ["No recording"]),
+        (PlaybackConfig, ["a", "--speed", "0"], ["--speed"]),
+        (ScoreConfig, [], ["--checkpoint", "--driver"]),
+        (ArenaConfig, ["--fps", "50"], ["120"]),
+    ],
+)
+def test_bad_options_get_one_line_with_a_remedy(kind: type, argv: list[str], words: list[str]) -> None:
+    """A typing error must not end in a traceback or a page of help."""
+    with pytest.raises(UserError) as caught:
+        parse_config(kind, argv, prog="script.py")
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text
+
+
+def test_saved_settings_repeat_the_run(tmp_path: Path) -> None:
+    """`--config` must bring back every setting, and the command line must still win."""
+    argv = ["a", "b", "--out", "r", "--minutes", "2.5", "--no-deterministic", "--seed", "7"]
+    config = parse_config(TrainConfig, argv, prog="train.py")
+    file = tmp_path / "config.toml"
+    save_config(config, file)
+    assert parse_config(TrainConfig, ["--config", str(file)], prog="train.py") == config
+    changed = parse_config(TrainConfig, ["--config", str(file), "--seed", "8"], prog="train.py")
+    assert changed.seed == 8
+    assert changed.minutes == 2.5
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(
+    fps=st.sampled_from([10.0, 30.0, 59.94, 60.0]),
+    seconds=st.none() | st.floats(0.1, 1e6),
+    size=st.tuples(st.integers(16, 4000), st.integers(16, 4000)),
+    device=st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20),
+)
+def test_any_settings_survive_the_file(
+    tmp_path: Path, fps: float, seconds: float | None, size: tuple[int, int], device: str | None
+) -> None:
+    """A setting that changes on its way through the file would make a run unrepeatable."""
+    config = CollectConfig(out=Path("x"), fps=fps, seconds=seconds, size=f"{size[0]}x{size[1]}", device=device)
+    file = tmp_path / "config.toml"
+    save_config(config, file)
+    assert parse_config(CollectConfig, [f"--config={file}"], prog="collect.py") == config
+
+
+def test_unknown_key_in_the_file_suggests_the_right_one(tmp_path: Path) -> None:
+    """A misspelt key that is silently ignored would train something else than was asked for."""
+    file = tmp_path / "config.toml"
+    file.write_text('[settings]\nout = "x"\nepocs = 3\n')
+    with pytest.raises(UserError, match=r"epocs.*epochs"):
+        parse_config(TrainConfig, ["--config", str(file)], prog="train.py")
+
+
+@pytest.mark.parametrize("content", [None, "a = = 3", "\x00"])
+def test_unreadable_config_file_is_a_user_error(tmp_path: Path, content: str | None) -> None:
+    """A missing or broken config file must be answered in one line."""
+    file = tmp_path / "config.toml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError):
+        parse_config(TrainConfig, ["--config", str(file)], prog="train.py")
+
+
+def test_help_ends_with_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    """--help must show every option and succeed."""
+    with pytest.raises(SystemExit) as stop:
+        parse_config(CollectConfig, ["--help"], prog="collect.py")
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    for name in config_table(CollectConfig(out=Path("x"))):
+        assert "--" + name.replace("_", "-") in out
+
+
+@pytest.mark.parametrize(
+    ("title", "fits"),
+    [
+        ("Rocket League", True),
+        ("Rocket League (64-bit, DX11, Cooked)", True),
+        ("Rocket League (32-bit, DX9, Cooked)", True),
+        ("Rocket League wiki - Firefox", False),
+        ("My Rocket League", False),
+        ("rocket league", False),
+    ],
+)
+def test_default_title_fits_the_game_only(title: str, fits: bool) -> None:
+    """Proton's title must be found, a browser tab about the game must not."""
+    import re
+
+    assert (re.search(GAME_TITLE, title) is not None) == fits
