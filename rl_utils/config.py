@@ -208,6 +208,8 @@ class EvalConfig:
     """Open a live view of what is pressed and how far."""
     record: Path | None = None
     """Also store what it saw and did, as a session in this folder."""
+    report: Path | None = None
+    """Also write the closing summary here (JSON)."""
     yes_offline: bool = False
     """Confirm that the real game runs in an offline mode (otherwise asked once)."""
     allow_menu: bool = False

@@ -175,6 +175,11 @@ class FrameSource(Device):
         """Describe the source as it is now."""
 
     @property
+    def segment(self) -> int:
+        """Grows whenever the picture does not continue the previous one (a new start, a cut), where that is known."""
+        return 0
+
+    @property
     def exhausted(self) -> bool:
         """True once no further frame can come (end of a recording, window closed for good)."""
         return False
