@@ -1,0 +1,234 @@
+"""FrameGrabber: the pixels of the game's window. WindowFrames: the window as a source of frames."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import mss
+import numpy as np
+from mss.exception import ScreenShotError
+from numpy.typing import NDArray
+
+from rl_utils.config import GAME_TITLE, WindowSize
+from rl_utils.errors import UserError
+from rl_utils.get_current_window import GameWindow, WindowMonitor, WindowState
+from rl_utils.images import shrink_to_rgb
+from rl_utils.interfaces import Device, Frame, FrameInfo, FrameSource, Image
+from rl_utils.x11 import NotReadable, XServer
+from rl_utils.xshm import ShmUnavailable, XshmGrabber
+
+logger = logging.getLogger(__name__)
+
+
+class MssGrabber:
+    """Cut the window out of a picture of the screen, as the article does: slower, and blind to what is covered.
+
+    Args:
+        display: Name of the display, like ":0".
+        reason: Why this way is taken.
+
+    Raises:
+        UserError: The screen cannot be read this way either.
+    """
+
+    name = "mss"
+
+    def __init__(self, display: str, reason: str) -> None:
+        self.reason = reason
+        self._display = display
+        self._screen = self._open()
+
+    def _open(self) -> mss.MSS:
+        try:
+            return mss.MSS(display=self._display)
+        except ScreenShotError as problem:
+            raise UserError(
+                f"The screen of display {self._display} cannot be read ({problem}; before that {self.reason})",
+                "Use an X server with MIT-SHM and a colour depth of 24 bits",
+            ) from problem
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._screen.close()
+
+    def grab(self, window: GameWindow) -> NDArray[np.uint8]:
+        """Return the window's pixels, (height, width, 4) uint8 BGRX.
+
+        Raises:
+            NotReadable: It is covered, partly off-screen, or was just changing.
+        """
+        if window.covered:
+            raise NotReadable("covered by another window")
+        if window.off_screen:
+            raise NotReadable("partly off-screen")
+        region = {"left": window.left, "top": window.top, "width": window.width, "height": window.height}
+        try:
+            return np.asarray(self._screen.grab(region))
+        except ScreenShotError as problem:
+            # mss sizes its memory once, by the screen of that time; a larger screen needs a new one.
+            self._screen.close()
+            self._screen = self._open()
+            raise NotReadable("changing") from problem
+
+
+class FrameGrabber(Device):
+    """Read a window's pixels in the best way that this X server allows. For one thread only.
+
+    Args:
+        server: Where the window is; a second connection of its own is opened to the same server.
+
+    Raises:
+        UserError: No way works.
+
+    Attributes:
+        backend: "xshm-window" (the window's own pixels, SysV memory), "xshm-window-memfd", or "mss".
+        reason: Why it is not the first one, else "".
+    """
+
+    def __init__(self, server: XServer) -> None:
+        self._grabber: XshmGrabber | MssGrabber
+        try:
+            self._grabber = XshmGrabber(server.name)
+        except ShmUnavailable as problem:
+            reason = f"MIT-SHM cannot be used: {problem}"
+            if server.is_xwayland():
+                # There the screen is black without any error: recording it would be the worst answer.
+                raise UserError(
+                    f"The game's window cannot be read in this Wayland session ({reason})",
+                    "Run this outside the container, as the user of the session, or log in to an X11 session",
+                ) from problem
+            self._grabber = MssGrabber(server.name, reason)
+        self.backend, self.reason = self._grabber.name, self._grabber.reason
+        if self.reason:
+            logger.info("capture by %s: %s", self.backend, self.reason)
+
+    def close(self) -> None:
+        """Free connection and memory."""
+        self._grabber.close()
+
+    def grab(self, window: GameWindow) -> NDArray[np.uint8]:
+        """Return the window's pixels as they are now.
+
+        Args:
+            window: As `WindowMonitor` sees it at this moment; not minimised.
+
+        Returns:
+            (height, width, 4) uint8 BGRX with a meaningless fourth byte; the next `grab` overwrites it.
+
+        Raises:
+            NotReadable: There are no whole pixels of it at this moment.
+            UserError: The X server is gone, or has colours that cannot be recorded.
+        """
+        return self._grabber.grab(window)
+
+
+class WindowFrames(FrameSource):
+    """The game's window as a source of frames. For one thread only.
+
+    Args:
+        pattern: Regular expression that is searched in window titles.
+        size: Width and height of the frames in px.
+        require_focus: Read the window only while it has the focus.
+        display: Like ":0"; None takes $DISPLAY.
+
+    Raises:
+        UserError: The display cannot be opened, or its windows cannot be read.
+    """
+
+    def __init__(
+        self,
+        pattern: str = GAME_TITLE,
+        size: WindowSize = (480, 270),
+        *,
+        require_focus: bool = True,
+        display: str | None = None,
+    ) -> None:
+        self._size = size
+        self._require_focus = require_focus
+        self._monitor = WindowMonitor(pattern, display=display)
+        try:
+            self._grabber = FrameGrabber(self._monitor.server)
+        except UserError:
+            self._monitor.close()
+            raise
+        self._problem = WindowState.NOT_FOUND.value
+        self._last_window = self._monitor.window
+        self._last_image: Image | None = None
+
+    @property
+    def monitor(self) -> WindowMonitor:
+        """Follows the window; for the same thread only."""
+        return self._monitor
+
+    @property
+    def problem(self) -> str:
+        """Why the last `read` returned None, "" otherwise."""
+        return self._problem
+
+    @property
+    def info(self) -> FrameInfo:
+        """The window as it was last seen."""
+        window = self._last_window
+        return FrameInfo(
+            title=window.title,
+            wm_class=window.wm_class,
+            native_size=window.size,
+            backend=self._grabber.backend,
+            reason=self._grabber.reason,
+            is_arena=window.is_arena,
+        )
+
+    def close(self) -> None:
+        """Free connections and memory."""
+        self._grabber.close()
+        self._monitor.close()
+
+    def wait_for_window(self, timeout_s: float) -> FrameInfo:
+        """Sleep until a fitting window exists, focused or not.
+
+        Raises:
+            UserError: None appeared within `timeout_s`; the titles that were seen are listed.
+        """
+        self._last_window = self._monitor.wait(timeout_s)
+        return self.info
+
+    def read(self) -> Frame | None:
+        """Return the window's picture as it is now, or None while it cannot or must not be read.
+
+        Raises:
+            UserError: The X server is gone.
+        """
+        window = self._monitor.update()
+        self._problem = self._objection(window)
+        if self._problem:
+            return None
+        t_ns = time.monotonic_ns()
+        try:
+            pixels = self._grabber.grab(window)
+        except NotReadable as reason:
+            self._problem = str(reason)
+            return None
+        # What happened to the window while the server was busy with it may be in the picture.
+        after = self._monitor.update()
+        self._problem = self._objection(after) or ("" if _same_view(window, after) else "changing")
+        if self._problem:
+            return None
+        image = shrink_to_rgb(pixels, *self._size)
+        duplicate = self._last_image is not None and np.array_equal(image, self._last_image)
+        self._last_image = image
+        return Frame(image, t_ns, duplicate=duplicate)
+
+    def _objection(self, window: GameWindow) -> str:
+        if window.state is WindowState.NOT_FOUND:
+            return window.state.value
+        self._last_window = window
+        if window.state is WindowState.NOT_FOCUSED and not self._require_focus:
+            return ""
+        return window.state.value
+
+
+def _same_view(before: GameWindow, after: GameWindow) -> bool:
+    """Whether a picture taken between the two shows the whole of one window and nothing else."""
+    same = (before.serial, before.size, before.off_screen) == (after.serial, after.size, after.off_screen)
+    return same and (before.covered or not after.covered)
