@@ -24,6 +24,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "controller_reader",
         "apply_inputs",
         "safety",
+        "batch_file",
+        "batch_reader",
         "data_batcher",
         "recovery",
         "recordings",

@@ -1,0 +1,296 @@
+"""One batch file while it is being written: growing datasets, whole up to the last flush, final name only when whole.
+
+Pictures are compressed here, outside h5py, whose one lock would otherwise stall every other file of the process for
+as long as a frame takes; h5py only stores the finished zlib stream as a one-frame chunk under its own gzip filter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from rl_utils import schema
+from rl_utils.config import WindowSize
+from rl_utils.controls import LAYOUT_VERSION
+from rl_utils.interfaces import Image, InputVector, PadEvent
+
+COLUMN_CHUNK_ROWS: Final = 512
+JPEG_CHUNK_BYTES: Final = 1 << 20
+SYNC_FILE_RANGE_WRITE: Final = 2
+"""Source: linux/fs.h."""
+
+_JPEG_PARAMETERS: Final = [
+    cv2.IMWRITE_JPEG_QUALITY,
+    schema.JPEG_QUALITY,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+]
+
+
+@dataclass(frozen=True)
+class BatchSpec:
+    """What all batch files of a session have in common.
+
+    Attributes:
+        size: (width, height) of the stored pictures in px.
+        fps: Target rate in Hz.
+        codec: How pictures are stored.
+        native_size: (width, height) of the window before shrinking, (0, 0) where unknown.
+        state_names: Names of the elements of `Row.state`.
+    """
+
+    size: WindowSize
+    fps: float
+    codec: schema.Codec = "gzip"
+    native_size: WindowSize = (0, 0)
+    state_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Everything about one sample but its picture; see `schema.COLUMNS`."""
+
+    inputs: InputVector
+    timestamps_ns: int
+    inputs_ns: int = 0
+    segment: int = 0
+    episode: int = 0
+    source: int = 0
+    flags: int = 0
+    labels: InputVector | None = None
+    state: NDArray[np.float32] | None = None
+
+
+def encode(image: Image, codec: schema.Codec) -> bytes:
+    """Turn a picture into the bytes that are stored. Releases the GIL while it works.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        codec: "gzip" is lossless.
+    """
+    if codec == "gzip":
+        return schema.compress(np.ascontiguousarray(image))
+    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _JPEG_PARAMETERS)
+    assert done
+    return encoded.tobytes()
+
+
+class BatchFile:
+    """A batch file under its `.part` name.
+
+    What was appended is on disk after the next `flush`; `finish` gives the file its final name.
+
+    Args:
+        final: Path under which the file will appear, `{unix ms}_batch.h5`.
+        spec: What it holds.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+
+    def __init__(self, final: Path, spec: BatchSpec) -> None:
+        self.final = final
+        self.part = final.with_name(final.name + schema.PART_SUFFIX)
+        self.samples = 0
+        self._spec = spec
+        # HDF5's own file lock fails on some network folders; the session folder's lock protects the file (recovery).
+        self._file = h5py.File(self.part, "w", locking=False)
+        self._descriptor = os.open(self.part, os.O_RDONLY)
+        self._rows: list[Row] = []
+        self._events: list[PadEvent] = []
+        self._jpegs: list[bytes] = []
+        self._jpeg_end = 0
+        self._stored_rows = 0
+        self._create()
+
+    def _create(self) -> None:
+        width, height = self._spec.size
+        native_width, native_height = self._spec.native_size
+        original = (native_height, native_width, 3) if native_width else (height, width, 3)
+        self._file.attrs.update(
+            {
+                # The article's four, which its own reader prints.
+                "timestamp": int(self.final.name.partition("_")[0]),
+                "original_shape": original,
+                "grayscale": False,
+                "target_size": (width, height),
+                "format_version": schema.FORMAT_VERSION,
+                "layout_version": LAYOUT_VERSION,
+                "fps": float(self._spec.fps),
+                "complete": False,
+            }
+        )
+        if self._spec.codec == "gzip":
+            shape = (height, width, 3)
+            self._frames = self._file.create_dataset(
+                schema.FRAMES,
+                shape=(0, *shape),
+                maxshape=(None, *shape),
+                chunks=(1, *shape),
+                dtype="u1",
+                compression="gzip",
+                compression_opts=schema.DEFLATE_LEVEL,
+            )
+        else:
+            self._file.create_dataset(schema.JPEG, shape=(0,), maxshape=(None,), chunks=(JPEG_CHUNK_BYTES,), dtype="u1")
+            self._column(schema.JPEG_INDEX, np.dtype("<i8"), (2,))
+        # Small columns stay uncompressed: a chunk then keeps its place in the file while it grows, flush after flush.
+        for name, (dtype, tail) in schema.COLUMNS.items():
+            self._column(name, dtype, tail)
+        self._file.flush()
+
+    def _column(self, name: str, dtype: np.dtype[Any], tail: tuple[int, ...], rows: int = 0) -> h5py.Dataset:
+        return self._file.create_dataset(
+            name, shape=(rows, *tail), maxshape=(None, *tail), chunks=(COLUMN_CHUNK_ROWS, *tail), dtype=dtype
+        )
+
+    def append(self, encoded: bytes, row: Row, events: Sequence[PadEvent] = ()) -> None:
+        """Add one sample.
+
+        Args:
+            encoded: The picture as `encode` made it with this file's codec.
+            row: The rest of the sample.
+            events: Raw pad events since the previous sample.
+
+        Raises:
+            OSError: The disk is full or gone; samples before this one are unharmed.
+        """
+        if self._spec.codec == "gzip":
+            with _as_os_error(self.part):
+                self._frames.resize(self.samples + 1, axis=0)
+                self._frames.id.write_direct_chunk((self.samples, 0, 0, 0), encoded)
+        else:
+            self._jpegs.append(encoded)
+        self._rows.append(row)
+        self._events += events
+        self.samples += 1
+
+    def flush(self) -> None:
+        """Bring everything appended so far to where it survives the end of this process.
+
+        Raises:
+            OSError: The disk is full or gone.
+        """
+        with _as_os_error(self.part):
+            self._store_jpegs()
+            self._store_rows()
+            self._store_events()
+            self._file.flush()
+        # The kernel would otherwise gather up to half a minute of pictures, and `finish` would wait for all of them.
+        _libc().sync_file_range(self._descriptor, ctypes.c_int64(0), ctypes.c_int64(0), SYNC_FILE_RANGE_WRITE)
+
+    def _store_jpegs(self) -> None:
+        if not self._jpegs:
+            return
+        lengths = np.array([len(jpeg) for jpeg in self._jpegs], np.int64)
+        ends = self._jpeg_end + np.cumsum(lengths)
+        data = self._file[schema.JPEG]
+        data.resize(int(ends[-1]), axis=0)
+        data[self._jpeg_end :] = np.frombuffer(b"".join(self._jpegs), np.uint8)
+        _extend(self._file[schema.JPEG_INDEX], np.stack([ends - lengths, lengths], axis=1))
+        self._jpeg_end = int(ends[-1])
+        self._jpegs = []
+
+    def _store_rows(self) -> None:
+        rows = self._rows
+        if not rows:
+            return
+        for name in schema.COLUMNS:
+            _extend(self._file[name], np.array([getattr(row, name) for row in rows]))
+        if schema.LABELS in self._file or any(row.labels is not None for row in rows):
+            self._store_labels(rows)
+        if schema.STATE in self._file or any(row.state is not None for row in rows):
+            self._store_state(rows)
+        self._stored_rows += len(rows)
+        self._rows = []
+
+    def _store_labels(self, rows: list[Row]) -> None:
+        if schema.LABELS not in self._file:
+            labels = self._column(schema.LABELS, *schema.COLUMNS[schema.INPUTS], rows=self._stored_rows)
+            labels[:] = self._file[schema.INPUTS][: self._stored_rows]
+        values = [row.inputs if row.labels is None else row.labels for row in rows]
+        _extend(self._file[schema.LABELS], np.array(values, np.float32))
+
+    def _store_state(self, rows: list[Row]) -> None:
+        length = next(len(row.state) for row in rows if row.state is not None) if schema.STATE not in self._file else 0
+        if schema.STATE not in self._file:
+            state = self._column(schema.STATE, np.dtype("<f4"), (length,), rows=self._stored_rows)
+            state[:] = np.nan
+            state.attrs["names"] = list(self._spec.state_names)
+        unknown = np.full(self._file[schema.STATE].shape[1], np.nan, np.float32)
+        _extend(self._file[schema.STATE], np.array([unknown if row.state is None else row.state for row in rows]))
+
+    def _store_events(self) -> None:
+        if not self._events:
+            return
+        if schema.EVENTS not in self._file:
+            self._column(schema.EVENTS, schema.EVENT_DTYPE, ())
+        packed = np.array([(e.t_ns, e.type, e.code, e.value) for e in self._events], schema.EVENT_DTYPE)
+        _extend(self._file[schema.EVENTS], packed)
+        self._events = []
+
+    def finish(self, **attributes: Any) -> Path:
+        """Store the rest, close the file, and give it its final name once it is safely on disk.
+
+        Args:
+            attributes: Further attributes of the file.
+
+        Raises:
+            OSError: The disk is full or gone; the file keeps its `.part` name and can be recovered.
+        """
+        try:
+            with _as_os_error(self.part):
+                if self._spec.codec == "gzip":
+                    self._frames.resize(self.samples, axis=0)  # a failed append leaves one too many
+                self.flush()
+                self._file.attrs.update({**attributes, "complete": True})
+                self._file.close()
+            os.fsync(self._descriptor)
+        finally:
+            self.abandon()
+        self.part.replace(self.final)
+        schema.sync_folder(self.final.parent)
+        return self.final
+
+    def abandon(self) -> None:
+        """Let go of the file as it is, under its `.part` name."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        with contextlib.suppress(RuntimeError, OSError):  # the disk is full: what could be written has been
+            self._file.close()
+
+
+def _extend(dataset: h5py.Dataset, rows: np.ndarray) -> None:
+    start = dataset.shape[0]
+    dataset.resize(start + len(rows), axis=0)
+    dataset[start:] = rows
+
+
+@contextlib.contextmanager
+def _as_os_error(path: Path) -> Iterator[None]:
+    """HDF5 reports a failed write at flush and close as RuntimeError, with the errno only in its text."""
+    try:
+        yield
+    except RuntimeError as error:
+        match = re.search(r"errno = (\d+)", str(error))
+        if match is None:
+            raise
+        raise OSError(int(match[1]), os.strerror(int(match[1])), str(path)) from error
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)

@@ -1,0 +1,395 @@
+"""BatchSaver: samples go into a bounded queue, one background thread turns them into the batch files of a session.
+
+The loop that records never waits for the disk. At most `FLUSH_S` (and what is still queued) is lost when the process is
+killed; `recovery` brings back the rest at the next start.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from rl_utils import __version__, schema
+from rl_utils.batch_file import BatchFile, BatchSpec, Row, encode
+from rl_utils.config import WindowSize
+from rl_utils.controls import LAYOUT_VERSION
+from rl_utils.errors import UserError
+from rl_utils.interfaces import Flag, Frame, FrameInfo, Inputs, PadEvent, PadInfo
+
+FLUSH_S: Final = 0.5
+"""How often everything is brought to disk; half of what may be lost, so that a busy machine keeps the promise too."""
+QUEUE_BYTES: Final = 100_000_000
+"""Pictures that may wait for the disk: 257 of 480×270, eight seconds at 30 fps."""
+RESERVE_BYTES: Final = 16_000_000
+"""Recording stops while this much of the disk is still free."""
+CLOSING_BYTES: Final = 2_000_000
+"""Free space that closing a batch file may need; what is queued is written only above it."""
+GAP_NS: Final = 1_000_000_000
+"""Samples further apart never share a segment (recording format, version 1)."""
+
+logger = logging.getLogger(__name__)
+
+Item = tuple[Frame, Inputs, int, int, Sequence[PadEvent]]
+
+
+class BatchSaver:
+    """One session of recording. A context manager; leaving it closes the session.
+
+    Counters for the status line, all cheap to read: `samples`, `dropped`, `bytes_written`, `queue_length`,
+    `free_bytes`, `bytes_per_sample`.
+
+    Args:
+        out: Folder that receives the session folder; made where missing.
+        fps: Target rate in Hz.
+        size: (width, height) of every picture in px.
+        frames: Where pictures come from.
+        pad: Which pad inputs come from.
+        codec: How pictures are stored.
+        batch_size: Samples per batch file.
+        block: Let `add` wait while the queue is full (sources that are not real-time) instead of dropping the sample.
+        queue_bytes: Room for waiting pictures.
+        reserve_bytes: Stop recording while this much of the disk is still free.
+        session: Further entries of session.json.
+
+    Raises:
+        UserError: The folder cannot be written, or the disk is nearly full already.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        fps: float,
+        size: WindowSize,
+        frames: FrameInfo,
+        pad: PadInfo,
+        codec: schema.Codec = "gzip",
+        batch_size: int = 5000,
+        block: bool = False,
+        queue_bytes: int = QUEUE_BYTES,
+        reserve_bytes: int = RESERVE_BYTES,
+        session: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.samples = 0
+        self.dropped = 0
+        self.bytes_written = 0
+        self.files: list[Path] = []
+        self._spec = BatchSpec(size, fps, codec, frames.native_size, pad.state_names)
+        self._batch_size = batch_size
+        self._block = block
+        self._reserve = reserve_bytes
+        self._written = 0
+        self._segment_offset = 0
+        self._after_drop = False
+        self._kept_events: list[PadEvent] = []
+        self._last_ns = 0
+        self._last_segment = 0
+        self._last_name_ms = 0
+        self._error: BaseException | None = None
+        self._error_told = False
+        self._closed = False
+        self._file: BatchFile | None = None
+        self.folder, self._lock = _open_session_folder(out, reserve_bytes)
+        self._out = out
+        self.free_bytes = _free_bytes(self.folder)
+        self._began = time.monotonic()
+        self._session: dict[str, Any] = {
+            "format_version": schema.FORMAT_VERSION,
+            "tool_version": __version__,
+            "layout_version": LAYOUT_VERSION,
+            "id": self.folder.name,
+            "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            "pid": os.getpid(),
+            "fps": fps,
+            "size": list(size),
+            "codec": codec,
+            "window": _plain(frames),
+            "pad": _plain(pad),
+            **(session or {}),
+            "complete": False,
+        }
+        schema.write_session(self.folder, self._session)
+        width, height = size
+        places = max(8, queue_bytes // (width * height * 3))
+        self._queue: queue.Queue[Item | None] = queue.Queue(places)
+        # Normal priority: a niced thread starves on a busy machine and then stalls the loop through the interpreter's
+        # lock (facts of this project, storage A4). Daemon: a crash must not leave the process hanging; see `recovery`.
+        self._thread = threading.Thread(target=self._work, name="batch-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def queue_length(self) -> int:
+        """Samples that wait for the disk."""
+        return self._queue.qsize()
+
+    @property
+    def bytes_per_sample(self) -> float:
+        """Mean size of a stored sample so far, 0 before the first."""
+        return self.bytes_written / self._written if self._written else 0.0
+
+    @property
+    def gb_per_hour(self) -> float:
+        """Disk space that an hour at the target rate takes at the present size of a sample."""
+        return self.bytes_per_sample * self._spec.fps * 3600 / 1e9
+
+    def add(
+        self, frame: Frame, inputs: Inputs, *, segment: int, flags: int = 0, events: Sequence[PadEvent] = ()
+    ) -> bool:
+        """Queue one sample. Returns at once, unless the saver was made with `block`.
+
+        Args:
+            frame: Its image is (height, width, 3) of the session's size and must not change afterwards.
+            inputs: The pad at the frame's time.
+            segment: Grows whenever the sample does not continue the previous one.
+            flags: Bits of `interfaces.Flag`.
+            events: Raw pad events since the previous sample.
+
+        Returns:
+            False when the queue was full: the sample is dropped and counted, and the next one is flagged as late.
+
+        Raises:
+            UserError: The disk is full or gone; what was recorded before is safe.
+        """
+        assert not self._closed
+        assert frame.image.shape[1::-1] == self._spec.size, (frame.image.shape, self._spec.size)
+        self._raise_error()
+        if self._after_drop:
+            flags |= Flag.LATE
+            events = [*self._kept_events, *events]
+            if frame.t_ns - self._last_ns > GAP_NS and segment + self._segment_offset == self._last_segment:
+                self._segment_offset += 1
+        number = segment + self._segment_offset
+        if not self._put((frame, inputs, number, int(flags), events)):
+            self.dropped += 1
+            self._after_drop = True
+            self._kept_events = list(events)
+            return False
+        self.samples += 1
+        self._after_drop = False
+        self._kept_events = []
+        self._last_ns, self._last_segment = frame.t_ns, number
+        return True
+
+    def _put(self, item: Item) -> bool:
+        while True:
+            try:
+                self._queue.put(item, block=self._block, timeout=FLUSH_S)
+            except queue.Full:
+                if not self._block:
+                    return False
+                self._raise_error()  # the writer may have died while we waited for it
+            else:
+                return True
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            self._error_told = True
+            raise self._error
+
+    def close(self, summary: Mapping[str, Any] | None = None) -> None:
+        """Write what is queued, finish the batch file and session.json. May be called more than once.
+
+        A session without a single sample leaves no folder behind.
+
+        Args:
+            summary: Further entries of session.json, such as the verdict.
+
+        Raises:
+            UserError: The disk is full or gone, and `add` has not said so already.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        while self._thread.is_alive():
+            try:
+                self._queue.put(None, timeout=FLUSH_S)
+                break
+            except queue.Full:
+                continue
+        self._thread.join()
+        self.dropped += self.samples - self._written  # accepted, but the disk was full before their turn
+        try:
+            self._close_session(summary or {})
+        except OSError as error:
+            self._error = self._error or _disk_error(self.folder, error)
+        finally:
+            os.close(self._lock)
+        if self._error is not None and not self._error_told:
+            self._raise_error()
+
+    def _close_session(self, summary: Mapping[str, Any]) -> None:
+        leftovers = sorted(path.name for path in self.folder.iterdir())
+        if leftovers == [schema.SESSION_FILE]:
+            (self.folder / schema.SESSION_FILE).unlink()
+            self.folder.rmdir()
+            return
+        self._session.update(
+            {
+                "ended_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+                "samples": self._written,
+                "dropped": self.dropped,
+                "bytes_written": self.bytes_written,
+                "files": [path.name for path in self.files],
+                **summary,
+                "complete": not any(name.endswith(schema.PART_SUFFIX) for name in leftovers),
+            }
+        )
+        schema.write_session(self.folder, self._session)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            self.close()
+        except UserError:
+            if error is None:
+                raise
+            logger.exception("closing the recording after another error")
+
+    # Below: the writer thread.
+
+    def _work(self) -> None:
+        try:
+            self._write_queue()
+        except OSError as error:
+            self._error = _disk_error(self.folder, error)
+        except BaseException as error:  # noqa: BLE001  # raised again in the loop, by add() or close()
+            self._error = error
+        try:
+            if self._file is not None:
+                self._finish_file()
+        except (OSError, RuntimeError) as error:
+            self._error = self._error or _disk_error(self.folder, error)
+
+    def _write_queue(self) -> None:
+        next_flush = time.monotonic() + FLUSH_S
+        while True:
+            try:
+                item = self._queue.get(timeout=max(0.0, next_flush - time.monotonic()))
+            except queue.Empty:
+                pass
+            else:
+                if item is None:
+                    return
+                self.free_bytes = _free_bytes(self.folder)
+                if self.free_bytes < (CLOSING_BYTES if self._error else self._reserve):
+                    if self._error is not None:
+                        return
+                    self._error = _full_error(self._out, self.free_bytes)
+                self._write(*item)
+            if time.monotonic() >= next_flush:
+                if self._file is not None:
+                    self._file.flush()
+                next_flush = time.monotonic() + FLUSH_S
+
+    def _write(self, frame: Frame, inputs: Inputs, segment: int, flags: int, events: Sequence[PadEvent]) -> None:
+        encoded = encode(frame.image, self._spec.codec)
+        if self._file is None:
+            self._file = BatchFile(self._next_path(), self._spec)
+        row = Row(
+            inputs=inputs.values,
+            timestamps_ns=frame.t_ns,
+            inputs_ns=inputs.t_ns,
+            segment=segment,
+            episode=inputs.episode,
+            source=int(inputs.source),
+            flags=flags,
+            labels=inputs.labels,
+            state=inputs.state,
+        )
+        self._file.append(encoded, row, events)
+        self._written += 1
+        self.bytes_written += len(encoded) + schema.ROW_BYTES
+        if self._file.samples >= self._batch_size:
+            self._finish_file()
+
+    def _finish_file(self) -> None:
+        assert self._file is not None
+        file, self._file = self._file, None
+        self.files.append(file.finish())
+
+    def _next_path(self) -> Path:
+        # The wall clock may step back; names must keep growing, because readers sort by them.
+        self._last_name_ms = max(self._last_name_ms + 1, time.time_ns() // 1_000_000)
+        return self.folder / f"{self._last_name_ms}{schema.BATCH_SUFFIX}"
+
+
+def _open_session_folder(out: Path, reserve_bytes: int) -> tuple[Path, int]:
+    """Make `{UTC start}_{short id}` in `out` and lock it, so that recovery sees that its writer lives."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        free = _free_bytes(out)
+        if free < reserve_bytes + CLOSING_BYTES:
+            raise _full_error(out, free)
+        folder = out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(3)}"
+        folder.mkdir()
+        return folder, lock_session(folder)
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot hold recordings ({error.strerror})", "Name a folder that you may write to with --out"
+        ) from error
+
+
+def lock_session(folder: Path) -> int:
+    """Hold the session folder for as long as the returned descriptor is open; the kernel lets go if we are killed.
+
+    Raises:
+        BlockingIOError: Another process holds it.
+        OSError: The folder is gone.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError as error:  # a network folder without locks: the process id in session.json has to do
+        logger.debug("no lock on %s: %s", folder, error)
+    return descriptor
+
+
+def _free_bytes(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def _full_error(out: Path, free: int) -> UserError:
+    return UserError(
+        f"The disk of {out} is full ({free / 1e6:.0f} MB left), recording stopped and what was recorded is safe",
+        "Free some space, or name another folder with --out",
+    )
+
+
+def _disk_error(folder: Path, error: Exception) -> UserError:
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number) if number else str(error)
+    wrapped = UserError(
+        f"The recording in {folder} could not be written on ({reason}), what was recorded until then is safe",
+        "Free some space" if number in (errno.ENOSPC, errno.EDQUOT) else "Check the disk, or name another with --out",
+    )
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _plain(value: Any) -> Any:
+    """As JSON can hold it: dataclasses and mappings become dicts, tuples lists."""
+    if isinstance(value, (FrameInfo, PadInfo)):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value
