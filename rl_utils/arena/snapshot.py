@@ -1,7 +1,7 @@
 """One moment of the arena as plain numbers: what the physics hands to the camera, the renderer and the driver.
 
-The world's frame is the game's: left-handed, x to the right when looking along +y (blue's attacking direction), z up,
-lengths in unreal units (uu, 1 uu ≈ 1 cm). Facing +x, right is +y.
+The world's frame is the game's: left-handed, blue attacks along +y, z is up, lengths in unreal units (uu, 1 uu ≈ 1 cm).
+Facing +x, right is +y; so facing +y, right is -x.
 """
 
 from __future__ import annotations
