@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rl_utils", "controls", "errors"),
     ("interfaces", "config", "pacing", "console"),
-    ("images", "signals", "schema", "xshm"),
+    ("images", "signals", "schema", "x11", "game_window", "xshm"),
     ("arena",),
     (
         "get_current_window",
@@ -38,7 +38,21 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "inspect_recording",
         "plots",
     ),
-    ("preprocess", "losses", "model", "dataset", "metrics", "checkpoint", "trainer"),
+    (
+        "preprocess",
+        "losses",
+        "model",
+        "policy",
+        "split",
+        "dataset",
+        "frame_store",
+        "metrics",
+        "checkpoint",
+        "schedule",
+        "training_log",
+        "model_card",
+        "trainer",
+    ),
     ("loops", "devices"),
     ("doctor", "bench", "demo"),
 )
