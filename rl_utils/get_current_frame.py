@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from rl_utils.config import GAME_TITLE, WindowSize
 from rl_utils.errors import UserError
-from rl_utils.get_current_window import GameWindow, WindowMonitor, WindowState
+from rl_utils.game_window import GameWindow, NotReadable, WindowState
+from rl_utils.get_current_window import WindowMonitor
 from rl_utils.images import shrink_to_rgb
 from rl_utils.interfaces import Device, Frame, FrameInfo, FrameSource, Image
-from rl_utils.x11 import NotReadable, XServer
+from rl_utils.x11 import XServer
 from rl_utils.xshm import ShmUnavailable, XshmGrabber
 
 logger = logging.getLogger(__name__)

@@ -11,78 +11,20 @@ import os
 import re
 import select
 import time
-from dataclasses import dataclass, replace
-from enum import Flag, StrEnum, auto
+from dataclasses import replace
+from enum import Flag, auto
 from typing import Any, Final
 
 from Xlib import X, Xatom
 
 from rl_utils.config import GAME_TITLE
 from rl_utils.errors import UserError
+from rl_utils.game_window import ARENA_CLASS, GameWindow, WindowState
 from rl_utils.interfaces import Device
 from rl_utils.x11 import CONNECTION_LOST, WINDOW_DIED, XServer, server_gone
 
-ARENA_CLASS: Final = "rlai-arena"
-"""WM_CLASS of the practice arena, which shares its title with the game."""
 GAME_CLASSES: Final = ("steam_app_252950", "rocketleague.exe", ARENA_CLASS)
 """Break ties between unfocused windows with fitting titles. Source: public configurations of Steam, Heroic, Lutris."""
-
-
-class WindowState(StrEnum):
-    """How the game's window is; the value is what the status line says of it."""
-
-    NOT_FOUND = "window not found"
-    MINIMISED = "minimised"
-    NOT_FOCUSED = "not focused"
-    FOCUSED = ""
-
-
-@dataclass(frozen=True, slots=True)
-class GameWindow:
-    """The game's window as it was at one `WindowMonitor.update`.
-
-    Attributes:
-        state: The worst that is true of it.
-        id: X window id, 0 while there is none.
-        title: As the window manager shows it.
-        wm_class: Class part of WM_CLASS.
-        left: Of its own pixels, without the manager's frame, in px from the screen's left edge; may be negative.
-        top: In px from the screen's upper edge; may be negative.
-        width: In px.
-        height: In px.
-        border: Width of its X border in px, 0 under nearly every window manager.
-        covered: Other windows lie over it, and no compositor keeps its pixels.
-        off_screen: A part of it is outside the screen.
-        serial: Grows when another window is followed, also when that has the same id again.
-    """
-
-    state: WindowState = WindowState.NOT_FOUND
-    id: int = 0
-    title: str = ""
-    wm_class: str = ""
-    left: int = 0
-    top: int = 0
-    width: int = 0
-    height: int = 0
-    border: int = 0
-    covered: bool = False
-    off_screen: bool = False
-    serial: int = 0
-
-    @property
-    def rect(self) -> tuple[int, int, int, int]:
-        """Left, top, width and height in px."""
-        return self.left, self.top, self.width, self.height
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in px."""
-        return self.width, self.height
-
-    @property
-    def is_arena(self) -> bool:
-        """Whether it is the practice arena rather than the real game."""
-        return self.wm_class == ARENA_CLASS
 
 
 class _Stale(Flag):
@@ -178,8 +120,15 @@ class WindowMonitor(Device):
         return window
 
     def titles(self) -> list[str]:
-        """The titles of all windows of applications, without repetitions."""
-        return list(dict.fromkeys(title for client in self._x.clients() if (title := self._x.title(client))))
+        """The titles of all windows of applications, without repetitions.
+
+        Raises:
+            UserError: The X server is gone.
+        """
+        try:
+            return list(dict.fromkeys(title for client in self._x.clients() if (title := self._x.title(client))))
+        except CONNECTION_LOST as error:
+            raise server_gone(self._x.name) from error
 
     def _not_found(self, timeout_s: float) -> UserError:
         seen = ", ".join(f'"{title}"' for title in self.titles()[:12]) or "none"

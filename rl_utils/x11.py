@@ -61,10 +61,6 @@ def open_display(name: str | None = None) -> Display:
     return display
 
 
-class NotReadable(Exception):  # noqa: N818  # a passing state of the window, not a failure
-    """The window's pixels cannot be had at this moment; the text says why, for the status line."""
-
-
 class XServer:
     """A connection with the questions that following a window needs. For one thread only.
 
@@ -111,14 +107,14 @@ class XServer:
         for name in ("_NET_WM_NAME", "WM_NAME"):
             value = self.property(window, name)
             if isinstance(value, bytes):
-                return value.split(b"\0")[0].decode("utf-8", "replace").strip()
+                return _decode(value.split(b"\0")[0]).strip()
         return ""
 
     def wm_class(self, window: Any) -> str:
         """The class part of WM_CLASS, else ""."""
         value = self.property(window, "WM_CLASS")
         parts = value.split(b"\0") if isinstance(value, bytes) else []
-        return parts[1 if len(parts) > 1 and parts[1] else 0].decode("utf-8", "replace") if parts else ""
+        return _decode(parts[1 if len(parts) > 1 and parts[1] else 0]) if parts else ""
 
     def is_iconic(self, window: Any) -> bool:
         """Whether the window manager says that it is minimised."""
@@ -228,6 +224,13 @@ class XServer:
             self.display.xrandr_get_output_info(output, resources.config_timestamp).name for output in resources.outputs
         )
         return any(str(name).startswith("XWAYLAND") for name in names)
+
+
+def _decode(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")  # what the type STRING means
 
 
 def server_gone(display: str) -> UserError:

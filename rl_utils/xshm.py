@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from xcffib.ffi import ffi
 
 from rl_utils.errors import UserError
-from rl_utils.get_current_window import GameWindow
-from rl_utils.x11 import NotReadable, server_gone
+from rl_utils.game_window import GameWindow, NotReadable
+from rl_utils.x11 import server_gone
 
 SETTLE_NS: Final = 50_000_000
 """A window that has just been redirected shows remains of its cover until it draws itself again: 3 frames at 60 Hz."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,27 @@ def clock() -> SimulatedClock:
     return SimulatedClock()
 
 
-def start_xvfb(size: str = "1920x1080", *, window_manager: bool = True) -> tuple[str, Callable[[], None]]:
-    """Start Xvfb (and openbox) on a free display. Returns its name and a function that stops it."""
+def start_xvfb(
+    size: str = "1920x1080",
+    *,
+    window_manager: bool = True,
+    depth: int = 24,
+    options: Sequence[str] = ("-nolisten", "tcp"),
+    prefix: Sequence[str] = (),
+) -> tuple[str, Callable[[], None]]:
+    """Start Xvfb (and openbox) on a free display. Returns its name and a function that stops it.
+
+    Args:
+        size: Of the screen.
+        window_manager: Whether openbox runs.
+        depth: Colour depth of the screen in bits.
+        options: More options of Xvfb.
+        prefix: Command that runs Xvfb, such as unshare.
+    """
     if shutil.which("Xvfb") is None:
         pytest.fail("Xvfb is not installed; `make test` installs it (apt-get install xvfb openbox xdotool)")
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-noreset"]
+    command = [*prefix, "Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x{depth}", "-noreset", *options]
     server = subprocess.Popen(command, pass_fds=(write,), stderr=subprocess.DEVNULL)
     os.close(write)
     with os.fdopen(read) as pipe:
@@ -75,6 +90,16 @@ def _wait_for_window_manager(display: str) -> None:
 def x_display(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A fresh X server with a window manager, also set as DISPLAY."""
     display, stop = start_xvfb()
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    yield display
+    stop()
+
+
+@pytest.fixture
+def bare_display(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh X server without a window manager, also set as DISPLAY."""
+    display, stop = start_xvfb(window_manager=False)
     monkeypatch.setenv("DISPLAY", display)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     yield display

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "apply_inputs",
         "safety",
         "batch_file",
+        "batch_pictures",
         "batch_reader",
         "data_batcher",
         "recovery",
