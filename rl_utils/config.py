@@ -394,6 +394,19 @@ class BenchConfig:
         _require(self.seconds > 0, f"--seconds {self.seconds:g} is not a duration", "Use more than 0")
 
 
+@dataclass(frozen=True)
+class DemoConfig:
+    """Record, train, drive and score in the practice arena, from nothing to a report."""
+
+    minutes: float = 10.0
+    """Time to spend on a machine with two cores."""
+    out: Path = Path("demo")
+    """Folder that receives a folder per run."""
+
+    def __post_init__(self) -> None:
+        _require(self.minutes >= 1, f"--minutes {self.minutes:g} is too short", "Choose at least 1")
+
+
 def _check_window_regex(pattern: str) -> None:
     try:
         re.compile(pattern)
