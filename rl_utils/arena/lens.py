@@ -1,0 +1,162 @@
+"""From points in the world to points on the picture: projection, clipping at the near plane, filling of polygons."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rl_utils.arena.camera import View
+from rl_utils.arena.snapshot import Vec
+
+NEAR_UU: Final = 8.0
+"""What is closer to the eye's plane is cut off."""
+SHIFT: Final = 4
+"""OpenCV takes coordinates in 1/16 px."""
+FAR_PX: Final = 1e6
+"""Coordinates beyond are pulled in, so that they fit OpenCV's integers."""
+
+Colour = tuple[float, float, float, float]
+"""Blue, green, red (0 to 255) and an unused fourth value."""
+Pixels = NDArray[np.uint8]
+"""(H, W, 4) uint8 BGRX."""
+Polygon = NDArray[np.int32]
+"""(K, 2) corners in 1/16 px."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """A view on a picture of a certain size.
+
+    Attributes:
+        eye: (3,) uu.
+        rotation: (3, 3) rows right, down, forward.
+        offset: (3,): a point p is at `rotation @ p + offset` in camera coordinates.
+        focal_px: Distance of the picture plane.
+        width: Picture, px.
+        height: Picture, px.
+    """
+
+    eye: Vec
+    rotation: Vec
+    offset: Vec
+    focal_px: float
+    width: int
+    height: int
+
+    def to_camera(self, points: Vec) -> Vec:
+        """(..., 3) world uu → (..., 3) uu to the right, down and ahead of the eye."""
+        return points @ self.rotation.T + self.offset
+
+    def to_picture(self, camera: Vec) -> Vec:
+        """(..., 3) camera uu, ahead of the near plane → (..., 2) px."""
+        scale = self.focal_px / camera[..., 2:]
+        flat: Vec = camera[..., :2] * scale
+        flat[..., 0] += self.width / 2
+        flat[..., 1] += self.height / 2
+        return flat
+
+    def to_fixed(self, camera: Vec) -> Polygon:
+        """As `to_picture`, in OpenCV's 1/16 px."""
+        flat = self.to_picture(camera)
+        # OpenCV's pixel centres are at whole numbers, ours half a pixel further.
+        flat -= 0.5
+        np.minimum(np.maximum(flat, -FAR_PX, out=flat), FAR_PX, out=flat)
+        flat *= 1 << SHIFT
+        return np.rint(flat).astype(np.int32)
+
+
+def lens_for(view: View, width: int, height: int) -> Lens:
+    """The view on a picture; pictures wider than 16:9 see more at the sides, narrower ones more above and below."""
+    focal = min(width, height * 16 / 9) / 2 / math.tan(math.radians(view.fov_deg) / 2)
+    return Lens(view.eye, view.rotation, -(view.rotation @ view.eye), focal, width, height)
+
+
+def clip_near(corners: Vec) -> Vec:
+    """Cut a convex polygon at the near plane. (K, 3) camera uu → (M, 3), M = 0 when nothing is left."""
+    kept: list[list[float]] = []
+    points = corners.tolist()
+    last = points[-1]
+    for point in points:
+        if (last[2] > NEAR_UU) != (point[2] > NEAR_UU):
+            t = (NEAR_UU - last[2]) / (point[2] - last[2])
+            kept.append([last[0] + (point[0] - last[0]) * t, last[1] + (point[1] - last[1]) * t, NEAR_UU])
+        if point[2] > NEAR_UU:
+            kept.append(point)
+        last = point
+    return np.array(kept).reshape(-1, 3)
+
+
+class Brush:
+    """Fills polygons on one picture.
+
+    Args:
+        image: (H, W, 4) uint8 BGRX, written in place.
+        antialias: Smooth edges.
+    """
+
+    def __init__(self, image: Pixels, *, antialias: bool) -> None:
+        self.image = image
+        self.line_type = cv2.LINE_AA if antialias else cv2.LINE_8
+
+    def fill(self, polygon: Polygon, colour: Colour) -> None:
+        """Fill one convex polygon."""
+        cv2.fillConvexPoly(self.image, polygon, colour, self.line_type, SHIFT)
+
+    def fill_camera(self, lens: Lens, corners: Vec, colour: Colour) -> None:
+        """Fill one convex polygon given in camera coordinates, (K, 3), cut at the near plane where it crosses it."""
+        if corners[:, 2].min() <= NEAR_UU:
+            corners = clip_near(corners)
+            if len(corners) < 3:
+                return
+        self.fill(lens.to_fixed(corners), colour)
+
+    def fill_all(self, lens: Lens, polygons: Vec, colours: list[Colour] | Colour) -> None:
+        """Fill convex polygons in order, leaving out those outside the picture.
+
+        Args:
+            lens: The view.
+            polygons: (N, K, 3) world uu.
+            colours: One for each, or one for all.
+        """
+        camera = lens.to_camera(polygons)
+        ahead = camera[..., 2] > NEAR_UU
+        whole: NDArray[np.bool_] = ahead.all(1)
+        depth = np.maximum(camera[..., 2], NEAR_UU)
+        reach_x = depth * (lens.width / 2 / lens.focal_px)
+        reach_y = depth * (lens.height / 2 / lens.focal_px)
+        x, y = camera[..., 0], camera[..., 1]
+        outside = (x > reach_x).all(1) | (x < -reach_x).all(1) | (y > reach_y).all(1) | (y < -reach_y).all(1)
+        shown = np.flatnonzero(ahead.any(1) & ~(outside & whole))
+        if not len(shown):
+            return
+        camera = camera[shown]
+        fixed = lens.to_fixed(np.maximum(camera, (-np.inf, -np.inf, NEAR_UU)))
+        entire = whole[shown].tolist()
+        for k, i in enumerate(shown.tolist()):
+            colour = colours[i] if isinstance(colours, list) else colours
+            if entire[k]:
+                self.fill(fixed[k], colour)
+            else:
+                self.fill(lens.to_fixed(clip_near(camera[k])), colour)
+
+    def lines(self, lens: Lens, segments: Vec, colour: Colour, thickness: int = 1) -> None:
+        """Draw line segments. (N, 2, 3) world uu."""
+        camera = lens.to_camera(segments)
+        z = camera[..., 2]
+        camera = camera[(z > NEAR_UU).any(1)]
+        if not len(camera):
+            return
+        z0, z1 = camera[:, 0, 2], camera[:, 1, 2]
+        span = np.where(z0 == z1, 1.0, z1 - z0)
+        cut = camera[:, 0] + (camera[:, 1] - camera[:, 0]) * ((NEAR_UU - z0) / span)[:, None]
+        cut[:, 2] = NEAR_UU
+        for end in (0, 1):
+            behind = np.flatnonzero(camera[:, end, 2] <= NEAR_UU)
+            camera[behind, end] = cut[behind]
+        fixed = lens.to_fixed(camera)
+        cv2.polylines(self.image, list(fixed), False, colour, thickness, self.line_type, SHIFT)

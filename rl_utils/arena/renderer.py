@@ -1,0 +1,171 @@
+"""One snapshot and one view make one picture: numpy and OpenCV only, bit-repeatable, in far-to-near order.
+
+The field is convex once a goal is cut off at its mouth, so the order is known: from the field the goals come first,
+then the walls around their mouths, then what is on the field; from behind a goal line the other way round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import cv2
+import numpy as np
+
+import rl_utils.images  # noqa: F401  # sets OpenCV to one thread
+from rl_utils.arena import hud, shapes, stadium
+from rl_utils.arena.camera import View
+from rl_utils.arena.field import BACK_WALL_Y_UU, BALL_RADIUS_UU, BOOST_PADS
+from rl_utils.arena.lens import NEAR_UU, SHIFT, Brush, Colour, Lens, Pixels, lens_for
+from rl_utils.arena.pitch import Pitch, horizon_row
+from rl_utils.arena.snapshot import CarState, Snapshot, Vec
+
+SKY_TOP: Final = (150, 92, 50)
+SKY_HORIZON: Final = (236, 205, 170)
+SHADOW: Final[Colour] = (30, 52, 34, 255)
+LANDING_RING: Final[Colour] = (235, 240, 240, 255)
+NET_VISIBLE_UU: Final = 5500.0
+ORB_RADIUS_UU: Final = 62.0
+ORB_Z_UU: Final = 120.0
+CAR_REACH_UU: Final = 120.0
+
+
+class Renderer:
+    """Draws pictures of one size.
+
+    Args:
+        width: Picture, px.
+        height: Picture, px.
+        antialias: Smooth edges.
+    """
+
+    def __init__(self, width: int, height: int, *, antialias: bool = True) -> None:
+        self.width, self.height = width, height
+        self._image = np.zeros((height, width, 4), np.uint8)
+        self._brush = Brush(self._image, antialias=antialias)
+        self._pitch = Pitch()
+        self._sky = self._make_sky()
+        self._walls = stadium.walls()
+        self._goals = (stadium.goal(0), stadium.goal(1))
+        self._cars = (shapes.car_shape(0), shapes.car_shape(1))
+        self._discs, self._cores = stadium.pad_discs()
+        self._big = np.array([pad.is_big for pad in BOOST_PADS])
+        self._orbs = np.array([(pad.x, pad.y, ORB_Z_UU) for pad in BOOST_PADS])
+        self._orb_ring = stadium.ring(1.0, 14)[:, :2]
+        self._shadow_ring = stadium.ring(1.0, 18)
+        self._hud = hud.Hud(width, height)
+
+    def render(self, snapshot: Snapshot, view: View) -> Pixels:
+        """Draw one picture.
+
+        Args:
+            snapshot: The moment.
+            view: Where it is seen from: level, above the ground.
+
+        Returns:
+            (height, width, 4) uint8 BGRX, the same buffer each time; the fourth value is always 255.
+        """
+        lens = lens_for(view, self.width, self.height)
+        self._draw_ground(lens)
+        self._draw_decals(lens, snapshot)
+        mouth = BACK_WALL_Y_UU
+        eye_y = float(lens.eye[1])
+        behind = None if abs(eye_y) <= mouth else int(eye_y > 0)
+        for team in (0, 1):
+            if team != behind:
+                self._draw_goal(lens, snapshot, team)
+        corners, colours = self._walls.seen_from(lens.eye)
+        self._brush.fill_all(lens, corners, colours)
+        self._draw_objects(lens, snapshot, lambda y: abs(y) <= mouth)
+        if behind is not None:
+            self._draw_goal(lens, snapshot, behind)
+        self._hud.draw(self._brush, lens, snapshot)
+        return self._image
+
+    def _make_sky(self) -> Pixels:
+        """Brightness falls with the height over the horizon: one strip, cut where the horizon is."""
+        rows = np.arange(2 * self.height, 0, -1) / self.height  # heights above the horizon, in pictures
+        share = np.minimum(1.0, rows)[:, None] ** 0.7
+        sky = np.full((2 * self.height, 1, 4), 255, np.uint8)
+        sky[:, 0, :3] = np.array(SKY_HORIZON) * (1 - share) + np.array(SKY_TOP) * share
+        return np.ascontiguousarray(np.repeat(sky, self.width, axis=1))
+
+    def _draw_ground(self, lens: Lens) -> None:
+        horizon = horizon_row(lens)
+        top = min(self.height, max(0, math.ceil(horizon) + 1))
+        if top > 0:
+            # Where the horizon lies far below the picture, the sky is all of one colour.
+            first = max(0, len(self._sky) - max(top, math.ceil(min(horizon, 2.0 * self.height))))
+            self._image[:top] = self._sky[first : first + top]
+        self._pitch.draw(self._image, lens, top)
+
+    def _draw_decals(self, lens: Lens, snapshot: Snapshot) -> None:
+        """Shadows and boost pads, flat on the floor."""
+        ball = snapshot.ball.position
+        x, y, z = ball.tolist()
+        circle = np.concatenate([self._shadow_ring * BALL_RADIUS_UU + (x, y, 1.0)])
+        self._brush.fill_all(lens, circle[None], SHADOW)
+        if z > 2.2 * BALL_RADIUS_UU:
+            around = self._shadow_ring * (1.25 * BALL_RADIUS_UU) + (x, y, 1.0)
+            self._brush.lines(lens, np.stack([around, np.roll(around, -1, axis=0)], axis=1), LANDING_RING)
+        for car in snapshot.cars:
+            self._brush.fill_all(lens, _car_shadow(car)[None], SHADOW)
+        active = snapshot.pads_active
+        self._brush.fill_all(lens, self._discs[active], stadium.PAD)
+        self._brush.fill_all(lens, self._cores[active], stadium.PAD_GLOW)
+
+    def _draw_goal(self, lens: Lens, snapshot: Snapshot, team: int) -> None:
+        goal, eye = self._goals[team], lens.eye
+        corners, colours = goal.frame.seen_from(eye)
+        if colours:
+            self._brush.fill_all(lens, corners, colours)
+        corners, colours = goal.inside.seen_from(eye)
+        self._brush.fill_all(lens, corners, colours)
+        if math.dist(goal.centre.tolist(), eye.tolist()) < NET_VISIBLE_UU:
+            shown = ((eye - goal.net[:, 0]) * goal.net_normals).sum(1) > 0
+            self._brush.lines(lens, goal.net[shown], goal.net_colour)
+        side = -1 if team == 0 else 1
+        self._draw_objects(lens, snapshot, lambda y: side * y > BACK_WALL_Y_UU)
+
+    def _draw_objects(self, lens: Lens, snapshot: Snapshot, belongs: Callable[[float], bool]) -> None:
+        """Cars, ball and the orbs of big pads whose y `belongs` here, from far to near."""
+        todo: list[tuple[float, int, Vec]] = []
+        for number, body in enumerate((snapshot.ball, *(car.body for car in snapshot.cars))):
+            if belongs(float(body.position[1])):
+                camera = lens.to_camera(body.position)
+                if camera[2] > -CAR_REACH_UU:
+                    todo.append((float(np.sqrt(camera @ camera)), number, camera))
+        if belongs(0.0):
+            orbs = lens.to_camera(self._orbs[snapshot.pads_active & self._big])
+            todo += [(float(np.sqrt(c @ c)), -1, c) for c in orbs[orbs[:, 2] > NEAR_UU + ORB_RADIUS_UU]]
+        todo.sort(key=lambda item: -item[0])
+        for _distance, number, camera in todo:
+            if number < 0:
+                self._draw_orb(lens, camera)
+            elif number == 0:
+                shapes.draw_ball(self._brush, lens, snapshot.ball)
+            else:
+                car = snapshot.cars[number - 1]
+                shapes.draw_car(self._brush, lens, self._cars[car.team], car, snapshot.tick)
+
+    def _draw_orb(self, lens: Lens, camera: Vec) -> None:
+        scale = lens.focal_px / float(camera[2])
+        x, y = float(camera[0]) * scale, float(camera[1]) * scale
+        radius = ORB_RADIUS_UU * scale
+        if abs(x) > self.width / 2 + radius or abs(y) > self.height / 2 + radius:
+            return
+        centre = np.array([self.width / 2 - 0.5 + x, self.height / 2 - 0.5 + y])
+        for share, colour in ((1.0, stadium.PAD), (0.6, stadium.PAD_GLOW)):
+            corners = centre + self._orb_ring * (share * radius)
+            self._brush.fill(np.rint(corners * (1 << SHIFT)).astype(np.int32), colour)
+
+
+_BOX: Final = np.array([(x, y, z) for x in (-50.0, 74.0) for y in (-40.0, 40.0) for z in (-8.0, 34.0)])
+
+
+def _car_shadow(car: CarState) -> Vec:
+    """(K, 3) uu: the outline of the car on the floor, the light straight above."""
+    corners = _BOX @ car.body.rotation + car.body.position
+    outline = cv2.convexHull(corners[:, :2].astype(np.float32))[:, 0]
+    return np.column_stack([outline, np.ones(len(outline))]).astype(float)
