@@ -25,6 +25,7 @@ from rl_utils import schema
 from rl_utils.config import WindowSize
 from rl_utils.controls import LAYOUT_VERSION
 from rl_utils.interfaces import Image, InputVector, PadEvent
+from rl_utils.session_folder import sync_folder
 
 COLUMN_CHUNK_ROWS: Final = 512
 JPEG_CHUNK_BYTES: Final = 1 << 20
@@ -95,14 +96,15 @@ class BatchFile:
     Args:
         final: Path under which the file will appear, `{unix ms}_batch.h5`.
         spec: What it holds.
+        suffix: What is added to its name meanwhile.
 
     Raises:
         OSError: It cannot be created.
     """
 
-    def __init__(self, final: Path, spec: BatchSpec) -> None:
+    def __init__(self, final: Path, spec: BatchSpec, *, suffix: str = schema.PART_SUFFIX) -> None:
         self.final = final
-        self.part = final.with_name(final.name + schema.PART_SUFFIX)
+        self.part = final.with_name(final.name + suffix)
         self.samples = 0
         self._spec = spec
         # HDF5's own file lock fails on some network folders; the session folder's lock protects the file (recovery).
@@ -261,7 +263,7 @@ class BatchFile:
         finally:
             self.abandon()
         self.part.replace(self.final)
-        schema.sync_folder(self.final.parent)
+        sync_folder(self.final.parent)
         return self.final
 
     def abandon(self) -> None:

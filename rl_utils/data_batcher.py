@@ -7,15 +7,12 @@ killed; `recovery` brings back the rest at the next start.
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import queue
-import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +24,7 @@ from rl_utils.config import WindowSize
 from rl_utils.controls import LAYOUT_VERSION
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Frame, FrameInfo, Inputs, PadEvent, PadInfo
+from rl_utils.session_folder import create_session_folder, free_bytes, lock_session, remove_if_empty, write_session
 
 FLUSH_S: Final = 0.5
 """How often everything is brought to disk; half of what may be lost, so that a busy machine keeps the promise too."""
@@ -101,9 +99,13 @@ class BatchSaver:
         self._error_told = False
         self._closed = False
         self._file: BatchFile | None = None
-        self.folder, self._lock = _open_session_folder(out, reserve_bytes)
         self._out = out
-        self.free_bytes = _free_bytes(self.folder)
+        self.folder = create_session_folder(out)
+        self.free_bytes = free_bytes(self.folder)
+        if self.free_bytes < reserve_bytes + CLOSING_BYTES:
+            self.folder.rmdir()
+            raise _full_error(out, self.free_bytes)
+        self._lock = lock_session(self.folder)
         self._began = time.monotonic()
         self._session: dict[str, Any] = {
             "format_version": schema.FORMAT_VERSION,
@@ -115,12 +117,16 @@ class BatchSaver:
             "fps": fps,
             "size": list(size),
             "codec": codec,
-            "window": _plain(frames),
-            "pad": _plain(pad),
+            "window": frames,
+            "pad": pad,
             **(session or {}),
             "complete": False,
         }
-        schema.write_session(self.folder, self._session)
+        try:
+            write_session(self.folder, self._session)
+        except OSError as error:
+            os.close(self._lock)
+            raise _disk_error(self.folder, error) from error
         width, height = size
         places = max(8, queue_bytes // (width * height * 3))
         self._queue: queue.Queue[Item | None] = queue.Queue(places)
@@ -226,14 +232,11 @@ class BatchSaver:
             self._error = self._error or _disk_error(self.folder, error)
         finally:
             os.close(self._lock)
-        if self._error is not None and not self._error_told:
+        if not self._error_told:
             self._raise_error()
 
     def _close_session(self, summary: Mapping[str, Any]) -> None:
-        leftovers = sorted(path.name for path in self.folder.iterdir())
-        if leftovers == [schema.SESSION_FILE]:
-            (self.folder / schema.SESSION_FILE).unlink()
-            self.folder.rmdir()
+        if remove_if_empty(self.folder):
             return
         self._session.update(
             {
@@ -243,10 +246,10 @@ class BatchSaver:
                 "bytes_written": self.bytes_written,
                 "files": [path.name for path in self.files],
                 **summary,
-                "complete": not any(name.endswith(schema.PART_SUFFIX) for name in leftovers),
+                "complete": not any(self.folder.glob(schema.PART_GLOB)),
             }
         )
-        schema.write_session(self.folder, self._session)
+        write_session(self.folder, self._session)
 
     def __enter__(self) -> Self:
         return self
@@ -284,7 +287,7 @@ class BatchSaver:
             else:
                 if item is None:
                     return
-                self.free_bytes = _free_bytes(self.folder)
+                self.free_bytes = free_bytes(self.folder)
                 if self.free_bytes < (CLOSING_BYTES if self._error else self._reserve):
                     if self._error is not None:
                         return
@@ -327,45 +330,6 @@ class BatchSaver:
         return self.folder / f"{self._last_name_ms}{schema.BATCH_SUFFIX}"
 
 
-def _open_session_folder(out: Path, reserve_bytes: int) -> tuple[Path, int]:
-    """Make `{UTC start}_{short id}` in `out` and lock it, so that recovery sees that its writer lives."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        free = _free_bytes(out)
-        if free < reserve_bytes + CLOSING_BYTES:
-            raise _full_error(out, free)
-        folder = out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(3)}"
-        folder.mkdir()
-        return folder, lock_session(folder)
-    except OSError as error:
-        raise UserError(
-            f"{out} cannot hold recordings ({error.strerror})", "Name a folder that you may write to with --out"
-        ) from error
-
-
-def lock_session(folder: Path) -> int:
-    """Hold the session folder for as long as the returned descriptor is open; the kernel lets go if we are killed.
-
-    Raises:
-        BlockingIOError: Another process holds it.
-        OSError: The folder is gone.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise
-    except OSError as error:  # a network folder without locks: the process id in session.json has to do
-        logger.debug("no lock on %s: %s", folder, error)
-    return descriptor
-
-
-def _free_bytes(folder: Path) -> int:
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
-
-
 def _full_error(out: Path, free: int) -> UserError:
     return UserError(
         f"The disk of {out} is full ({free / 1e6:.0f} MB left), recording stopped and what was recorded is safe",
@@ -382,14 +346,3 @@ def _disk_error(folder: Path, error: Exception) -> UserError:
     )
     wrapped.__cause__ = error
     return wrapped
-
-
-def _plain(value: Any) -> Any:
-    """As JSON can hold it: dataclasses and mappings become dicts, tuples lists."""
-    if isinstance(value, (FrameInfo, PadInfo)):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value

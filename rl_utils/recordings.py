@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rl_utils import schema
-from rl_utils.batch_reader import Batch, forget_pictures, read_batch
+from rl_utils.batch_pictures import forget_pictures
+from rl_utils.batch_reader import Batch, read_batch
 from rl_utils.config import WindowSize
 from rl_utils.controls import PLAYSTATION, PROFILES, REST
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Image
+from rl_utils.session_folder import read_session
 
 ARTICLE_FPS: Final = 30.0
 """Assumed rate of the article's files, which store none. Source: the article's "30+ frames per second"."""
@@ -210,7 +212,7 @@ def _open_group(path: Path, files: list[Path], pad_profile: str) -> list[Recordi
     recordings = []
     if ours:
         try:
-            meta = schema.read_session(folder)
+            meta = read_session(folder)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{folder / schema.SESSION_FILE} cannot be read ({error})", "Restore it, or remove it"

@@ -6,12 +6,9 @@ written is called `{unix ms}_batch.h5.part`.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, Literal
 
@@ -95,39 +92,3 @@ def decompress(stream: bytes, size: int) -> bytes:
     if len(raw) != size:
         raise ValueError(f"damaged picture ({len(raw)} bytes instead of {size})")
     return raw
-
-
-def write_session(folder: Path, session: Mapping[str, Any]) -> None:
-    """Write session.json so that a reader sees either the old or the new one, whole."""
-    temporary = folder / (SESSION_FILE + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(session, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / SESSION_FILE)
-    sync_folder(folder)
-
-
-def read_session(folder: Path) -> dict[str, Any]:
-    """Read session.json; {} where there is none.
-
-    Raises:
-        ValueError: It is not a JSON object.
-    """
-    try:
-        session = json.loads((folder / SESSION_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    if not isinstance(session, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004  # one kind of error for every damage of the file
-    return session
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
