@@ -1,6 +1,6 @@
 """Where the arena is seen from: ball camera and car camera, level, smooth, and the same for the same play.
 
-The camera hangs behind the car as in the game (270 uu back, 110 uu up, 110° wide). It may leave the arena through a
+The camera hangs behind the car as in the game (270 uu back, 100 uu up, 110° wide). It may leave the arena through a
 wall, which is then not drawn, so that the car's heading stays visible where play is hardest; only the ground stops it.
 """
 
@@ -18,7 +18,7 @@ CameraMode = Literal["ball", "car"]
 
 FOV_DEG: Final = 110.0
 DISTANCE_UU: Final = 270.0
-HEIGHT_UU: Final = 110.0
+HEIGHT_UU: Final = 100.0
 """Source: the ranges that professional players publish (FOV 110, distance 260-280, height 90-110)."""
 LOWEST_UU: Final = 40.0
 """The ground is the only thing that stops the camera."""

@@ -69,6 +69,34 @@ class Lens:
         flat *= 1 << SHIFT
         return np.rint(flat).astype(np.int32)
 
+    def project(self, polygons: Vec) -> list[Polygon | None]:
+        """Bring convex polygons onto the picture, cut at the near plane where they cross it.
+
+        Args:
+            polygons: (N, K, 3) world uu.
+
+        Returns:
+            N polygons in 1/16 px, None for those outside the picture.
+        """
+        n, k = polygons.shape[:2]
+        camera = (self.rotation @ polygons.reshape(-1, 3).T + self.offset[:, None]).reshape(3, n, k)
+        depth = camera[2]
+        nearest, farthest = depth.min(1), depth.max(1)
+        scale = self.focal_px / np.maximum(depth, NEAR_UU)
+        x, y = camera[0] * scale, camera[1] * scale
+        half_w, half_h = self.width / 2 + 1, self.height / 2 + 1
+        inside = (x.min(1) < half_w) & (x.max(1) > -half_w) & (y.min(1) < half_h) & (y.max(1) > -half_h)
+        fixed = np.empty((n, k, 2), np.int32)
+        for axis, (flat, half) in enumerate(((x, self.width / 2), (y, self.height / 2))):
+            np.minimum(np.maximum(flat, -FAR_PX, out=flat), FAR_PX, out=flat)
+            fixed[..., axis] = np.rint((flat + (half - 0.5)) * (1 << SHIFT))
+        found: list[Polygon | None] = [None] * n
+        for i in np.flatnonzero(inside & (nearest > NEAR_UU)).tolist():
+            found[i] = fixed[i]
+        for i in np.flatnonzero((nearest <= NEAR_UU) & (farthest > NEAR_UU)).tolist():
+            found[i] = self.to_fixed(clip_near(camera[:, i].T))
+        return found
+
 
 def lens_for(view: View, width: int, height: int) -> Lens:
     """The view on a picture; pictures wider than 16:9 see more at the sides, narrower ones more above and below."""
@@ -115,34 +143,11 @@ class Brush:
                 return
         self.fill(lens.to_fixed(corners), colour)
 
-    def fill_all(self, lens: Lens, polygons: Vec, colours: list[Colour] | Colour) -> None:
-        """Fill convex polygons in order, leaving out those outside the picture.
-
-        Args:
-            lens: The view.
-            polygons: (N, K, 3) world uu.
-            colours: One for each, or one for all.
-        """
-        camera = lens.to_camera(polygons)
-        ahead = camera[..., 2] > NEAR_UU
-        whole: NDArray[np.bool_] = ahead.all(1)
-        depth = np.maximum(camera[..., 2], NEAR_UU)
-        reach_x = depth * (lens.width / 2 / lens.focal_px)
-        reach_y = depth * (lens.height / 2 / lens.focal_px)
-        x, y = camera[..., 0], camera[..., 1]
-        outside = (x > reach_x).all(1) | (x < -reach_x).all(1) | (y > reach_y).all(1) | (y < -reach_y).all(1)
-        shown = np.flatnonzero(ahead.any(1) & ~(outside & whole))
-        if not len(shown):
-            return
-        camera = camera[shown]
-        fixed = lens.to_fixed(np.maximum(camera, (-np.inf, -np.inf, NEAR_UU)))
-        entire = whole[shown].tolist()
-        for k, i in enumerate(shown.tolist()):
-            colour = colours[i] if isinstance(colours, list) else colours
-            if entire[k]:
-                self.fill(fixed[k], colour)
-            else:
-                self.fill(lens.to_fixed(clip_near(camera[k])), colour)
+    def fill_all(self, polygons: list[Polygon | None], colours: list[Colour] | Colour) -> None:
+        """Fill what `Lens.project` returned, in order; one colour for each or one for all."""
+        for i, polygon in enumerate(polygons):
+            if polygon is not None:
+                self.fill(polygon, colours[i] if isinstance(colours, list) else colours)
 
     def lines(self, lens: Lens, segments: Vec, colour: Colour, thickness: int = 1) -> None:
         """Draw line segments. (N, 2, 3) world uu."""

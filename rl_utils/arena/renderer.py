@@ -26,9 +26,12 @@ SKY_HORIZON: Final = (236, 205, 170)
 SHADOW: Final[Colour] = (30, 52, 34, 255)
 LANDING_RING: Final[Colour] = (235, 240, 240, 255)
 NET_VISIBLE_UU: Final = 5500.0
+CORE_VISIBLE_UU: Final = 4000.0
 ORB_RADIUS_UU: Final = 62.0
 ORB_Z_UU: Final = 120.0
 CAR_REACH_UU: Final = 120.0
+ROUND: Final = 14
+"""Corners of what should look round."""
 
 
 class Renderer:
@@ -46,14 +49,16 @@ class Renderer:
         self._brush = Brush(self._image, antialias=antialias)
         self._pitch = Pitch()
         self._sky = self._make_sky()
-        self._walls = stadium.walls()
         self._goals = (stadium.goal(0), stadium.goal(1))
+        groups = (self._goals[0].faces, self._goals[1].faces, stadium.walls())
+        self._faces = stadium.join(groups)
+        self._group_ends = np.cumsum([len(g.colours) for g in groups])
         self._cars = (shapes.car_shape(0), shapes.car_shape(1))
-        self._discs, self._cores = stadium.pad_discs()
+        self._discs, self._cores = stadium.pad_discs(ROUND)
         self._big = np.array([pad.is_big for pad in BOOST_PADS])
         self._orbs = np.array([(pad.x, pad.y, ORB_Z_UU) for pad in BOOST_PADS])
-        self._orb_ring = stadium.ring(1.0, 14)[:, :2]
-        self._shadow_ring = stadium.ring(1.0, 18)
+        self._orb_ring = stadium.ring(1.0, ROUND)[:, :2]
+        self._shadow_ring = stadium.ring(1.0, ROUND)
         self._hud = hud.Hud(width, height)
 
     def render(self, snapshot: Snapshot, view: View) -> Pixels:
@@ -69,17 +74,22 @@ class Renderer:
         lens = lens_for(view, self.width, self.height)
         self._draw_ground(lens)
         self._draw_decals(lens, snapshot)
-        mouth = BACK_WALL_Y_UU
-        eye_y = float(lens.eye[1])
+        fronts = self._faces.fronts(lens.eye)
+        polygons = lens.project(self._faces.corners[fronts])
+        colours = [self._faces.colours[i] for i in fronts.tolist()]
+        first, second, end = np.searchsorted(fronts, self._group_ends).tolist()
+        goals = (slice(0, first), slice(first, second))
+        mouth, eye_y = BACK_WALL_Y_UU, float(lens.eye[1])
         behind = None if abs(eye_y) <= mouth else int(eye_y > 0)
         for team in (0, 1):
             if team != behind:
-                self._draw_goal(lens, snapshot, team)
-        corners, colours = self._walls.seen_from(lens.eye)
-        self._brush.fill_all(lens, corners, colours)
+                self._brush.fill_all(polygons[goals[team]], colours[goals[team]])
+                self._draw_in_goal(lens, snapshot, team)
+        self._brush.fill_all(polygons[second:end], colours[second:end])
         self._draw_objects(lens, snapshot, lambda y: abs(y) <= mouth)
         if behind is not None:
-            self._draw_goal(lens, snapshot, behind)
+            self._brush.fill_all(polygons[goals[behind]], colours[goals[behind]])
+            self._draw_in_goal(lens, snapshot, behind)
         self._hud.draw(self._brush, lens, snapshot)
         return self._image
 
@@ -102,29 +112,26 @@ class Renderer:
 
     def _draw_decals(self, lens: Lens, snapshot: Snapshot) -> None:
         """Shadows and boost pads, flat on the floor."""
-        ball = snapshot.ball.position
-        x, y, z = ball.tolist()
-        circle = np.concatenate([self._shadow_ring * BALL_RADIUS_UU + (x, y, 1.0)])
-        self._brush.fill_all(lens, circle[None], SHADOW)
+        x, y, z = snapshot.ball.position.tolist()
+        shadows = [self._shadow_ring * BALL_RADIUS_UU + (x, y, 1.0)]
+        shadows += [_car_shadow(car) for car in snapshot.cars]
+        active = snapshot.pads_active
+        near = active & (np.abs(self._orbs - lens.eye).sum(1) < CORE_VISIBLE_UU)
+        flat = np.concatenate([shadows, self._discs[active], self._cores[near]])
+        polygons = lens.project(flat)
+        cores = len(flat) - np.count_nonzero(near)
+        self._brush.fill_all(polygons[: len(shadows)], SHADOW)
         if z > 2.2 * BALL_RADIUS_UU:
             around = self._shadow_ring * (1.25 * BALL_RADIUS_UU) + (x, y, 1.0)
             self._brush.lines(lens, np.stack([around, np.roll(around, -1, axis=0)], axis=1), LANDING_RING)
-        for car in snapshot.cars:
-            self._brush.fill_all(lens, _car_shadow(car)[None], SHADOW)
-        active = snapshot.pads_active
-        self._brush.fill_all(lens, self._discs[active], stadium.PAD)
-        self._brush.fill_all(lens, self._cores[active], stadium.PAD_GLOW)
+        self._brush.fill_all(polygons[len(shadows) : cores], stadium.PAD)
+        self._brush.fill_all(polygons[cores:], stadium.PAD_GLOW)
 
-    def _draw_goal(self, lens: Lens, snapshot: Snapshot, team: int) -> None:
+    def _draw_in_goal(self, lens: Lens, snapshot: Snapshot, team: int) -> None:
+        """The net, and what is behind the goal line."""
         goal, eye = self._goals[team], lens.eye
-        corners, colours = goal.frame.seen_from(eye)
-        if colours:
-            self._brush.fill_all(lens, corners, colours)
-        corners, colours = goal.inside.seen_from(eye)
-        self._brush.fill_all(lens, corners, colours)
         if math.dist(goal.centre.tolist(), eye.tolist()) < NET_VISIBLE_UU:
-            shown = ((eye - goal.net[:, 0]) * goal.net_normals).sum(1) > 0
-            self._brush.lines(lens, goal.net[shown], goal.net_colour)
+            self._brush.lines(lens, goal.net[goal.net_normals @ eye > goal.net_offsets], goal.net_colour)
         side = -1 if team == 0 else 1
         self._draw_objects(lens, snapshot, lambda y: side * y > BACK_WALL_Y_UU)
 
@@ -165,7 +172,10 @@ _BOX: Final = np.array([(x, y, z) for x in (-50.0, 74.0) for y in (-40.0, 40.0) 
 
 
 def _car_shadow(car: CarState) -> Vec:
-    """(K, 3) uu: the outline of the car on the floor, the light straight above."""
+    """(ROUND, 3) uu: the outline of the car on the floor, the light straight above."""
     corners = _BOX @ car.body.rotation + car.body.position
     outline = cv2.convexHull(corners[:, :2].astype(np.float32))[:, 0]
-    return np.column_stack([outline, np.ones(len(outline))]).astype(float)
+    shadow = np.ones((ROUND, 3))
+    shadow[:, :2] = outline[-1]
+    shadow[: len(outline), :2] = outline
+    return shadow

@@ -289,26 +289,24 @@ def draw_ball(brush: Brush, lens: Lens, ball: Body) -> None:
     outline = towards * edge + rim * (_COS * u + _SIN * v)
     brush.fill_camera(lens, centre + BALL_RADIUS_UU * outline, BALL_SHADE)
 
-    def cap(directions: Vec, colour: Colour) -> None:
-        """Fill a spherical polygon, (K, 3) unit vectors; what lies behind the horizon is moved onto it."""
+    def on_surface(directions: Vec) -> Vec:
+        """(..., K, 3) unit vectors → camera uu; what lies behind the ball's horizon is moved onto it."""
         height = directions @ towards
-        hidden = height < edge
-        if hidden.all():
-            return
-        if hidden.any():
-            flat = directions - height[:, None] * towards
-            flat *= rim / np.maximum(np.sqrt((flat * flat).sum(1, keepdims=True)), 1e-9)
-            directions = np.where(hidden[:, None], towards * edge + flat, directions)
-        brush.fill_camera(lens, centre + BALL_RADIUS_UU * directions, colour)
+        flat = directions - height[..., None] * towards
+        flat *= rim / np.maximum(np.sqrt((flat * flat).sum(-1, keepdims=True)), 1e-9)
+        seen = np.where((height < edge)[..., None], towards * edge + flat, directions)
+        return centre + BALL_RADIUS_UU * seen
 
     up = lens.rotation[:, 2]
     u, v = _perpendicular(up)
     around = _COS * u + _SIN * v
-    cap(math.cos(1.45) * up + math.sin(1.45) * around, BALL_MIDDLE)
-    cap(math.cos(0.95) * up + math.sin(0.95) * around, BALL_LIT)
+    for angle, colour in ((1.45, BALL_MIDDLE), (0.95, BALL_LIT)):
+        circle = math.cos(angle) * up + math.sin(angle) * around
+        if (circle @ towards).max() > edge:
+            brush.fill_camera(lens, on_surface(circle), colour)
     patches = ball_patches() @ (ball.rotation @ lens.rotation.T)
-    seen = np.flatnonzero((patches @ towards).max(1) > edge)
-    heights = (patches[seen].mean(1) @ up).tolist()
-    for i, height in zip(seen.tolist(), heights, strict=True):
+    patches = patches[(patches @ towards).max(1) > edge]
+    heights = (patches.mean(1) @ up).tolist()
+    for corners, height in zip(on_surface(patches), heights, strict=True):
         b, g, r = (c * (0.95 + 0.35 * height) for c in PATCH)
-        cap(patches[i], (b, g, r, 255.0))
+        brush.fill_camera(lens, corners, (b, g, r, 255.0))

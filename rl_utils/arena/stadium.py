@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rl_utils.arena.field import (
     BACK_WALL_Y_UU,
@@ -44,12 +45,12 @@ _EDGES: Final = (
     (0.0, CEILING_Z_UU - RIM_UU),
     (0.0, CEILING_Z_UU),
 )
-_ROWS: Final = (1.0, 0.8, 0.66, 0.55, 1.9)
+_ROWS: Final = (0.92, 0.76, 0.66, 0.54, 1.5)
 
-WALL_BLUE: Final[Rgb] = (126, 84, 66)
-WALL_MIDDLE: Final[Rgb] = (96, 88, 84)
-WALL_ORANGE: Final[Rgb] = (60, 84, 122)
-BACK_WALL: Final[tuple[Rgb, Rgb]] = ((150, 84, 46), (40, 88, 152))
+WALL_BLUE: Final[Rgb] = (178, 116, 84)
+WALL_MIDDLE: Final[Rgb] = (136, 124, 116)
+WALL_ORANGE: Final[Rgb] = (86, 114, 172)
+BACK_WALL: Final[tuple[Rgb, Rgb]] = ((196, 106, 52), (48, 104, 196))
 FRAME: Final[tuple[Rgb, Rgb]] = ((255, 170, 80), (70, 165, 255))
 GOAL_BACK: Final[tuple[Rgb, Rgb]] = ((205, 84, 12), (10, 104, 222))
 GOAL_SIDE: Final[tuple[Rgb, Rgb]] = ((168, 66, 14), (12, 84, 184))
@@ -66,17 +67,18 @@ class Faces:
     Attributes:
         corners: (N, 4, 3) uu.
         normals: (N, 3), towards where they are seen from.
+        offsets: (N,): normal · any corner.
         colours: One for each.
     """
 
     corners: Vec
     normals: Vec
+    offsets: Vec
     colours: list[Colour]
 
-    def seen_from(self, eye: Vec) -> tuple[Vec, list[Colour]]:
-        """Corners and colours of those that show their front to `eye`."""
-        front = np.flatnonzero(((eye - self.corners[:, 0]) * self.normals).sum(1) > 0)
-        return self.corners[front], [self.colours[i] for i in front.tolist()]
+    def fronts(self, eye: Vec) -> NDArray[np.intp]:
+        """Numbers of those that show their front to `eye`."""
+        return np.flatnonzero(self.normals @ eye > self.offsets)
 
 
 class _Builder:
@@ -99,7 +101,8 @@ class _Builder:
         self.colours.append((b, g, r, 255.0))
 
     def faces(self) -> Faces:
-        return Faces(np.array(self.corners), np.array(self.normals), self.colours)
+        corners, normals = np.array(self.corners), np.array(self.normals)
+        return Faces(corners, normals, (normals * corners[:, 0]).sum(1), self.colours)
 
 
 _CENTRE: Final[Point] = (0.0, 0.0, 1000.0)
@@ -186,18 +189,18 @@ class Goal:
     """One goal.
 
     Attributes:
-        frame: Seen from inside the goal and from behind it.
-        inside: Its walls and roof.
+        faces: Its frame as seen from behind, then its walls and roof as seen from inside.
         net: (N, 2, 3) uu line segments on them.
         net_normals: (N, 3): a line is seen from this side only.
+        net_offsets: (N,).
         net_colour: Their colour.
         centre: (3,) uu of the mouth.
     """
 
-    frame: Faces
-    inside: Faces
+    faces: Faces
     net: Vec
     net_normals: Vec
+    net_offsets: Vec
     net_colour: Colour
     centre: Vec
 
@@ -208,12 +211,12 @@ def goal(team: int) -> Goal:
     mouth, back = side * BACK_WALL_Y_UU, side * (BACK_WALL_Y_UU + GOAL_DEPTH_UU)
     w, h = GOAL_HALF_WIDTH_UU, GOAL_HEIGHT_UU
     middle: Point = (0.0, (mouth + back) / 2, h / 2)
-    frame, inside = _Builder(), _Builder()
-    _frame(frame, team, towards=(0.0, side * 9000.0, 300.0))
-    inside.add(((-w, back, 0), (w, back, 0), (w, back, h), (-w, back, h)), middle, GOAL_BACK[team])
-    inside.add(((-w, mouth, h), (w, mouth, h), (w, back, h), (-w, back, h)), middle, GOAL_TOP[team])
+    build = _Builder()
+    _frame(build, team, towards=(0.0, side * 9000.0, 300.0))
+    build.add(((-w, back, 0), (w, back, 0), (w, back, h), (-w, back, h)), middle, GOAL_BACK[team])
+    build.add(((-w, mouth, h), (w, mouth, h), (w, back, h), (-w, back, h)), middle, GOAL_TOP[team])
     for x in (-w, w):
-        inside.add(((x, mouth, 0), (x, back, 0), (x, back, h), (x, mouth, h)), middle, GOAL_SIDE[team])
+        build.add(((x, mouth, 0), (x, back, 0), (x, back, h), (x, mouth, h)), middle, GOAL_SIDE[team])
     net: list[tuple[Point, Point]] = []
     normals: list[Point] = []
 
@@ -235,11 +238,12 @@ def goal(team: int) -> Goal:
         line((-w, y, h), (w, y, h), (0, 0, -1))
         for x in (-w, w):
             line((x, y, 0), (x, y, h), (-math.copysign(1, x), 0, 0))
+    segments, towards = np.array(net, float), np.array(normals, float)
     return Goal(
-        frame=frame.faces(),
-        inside=inside.faces(),
-        net=np.array(net, float),
-        net_normals=np.array(normals, float),
+        faces=build.faces(),
+        net=segments,
+        net_normals=towards,
+        net_offsets=(segments[:, 0] * towards).sum(1),
         net_colour=NET[team],
         centre=np.array([0.0, mouth, h / 2]),
     )
@@ -251,12 +255,23 @@ def ring(radius: float, points: int, *, turned: float = 0.0) -> Vec:
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle), np.zeros(points)])
 
 
-def pad_discs() -> tuple[Vec, Vec]:
-    """What lies on the floor where a pad is ready: (34, 10, 3) uu glowing discs, and their smaller bright cores."""
+def join(groups: Iterable[Faces]) -> Faces:
+    """All faces in one, in order."""
+    listed = list(groups)
+    return Faces(
+        np.concatenate([g.corners for g in listed]),
+        np.concatenate([g.normals for g in listed]),
+        np.concatenate([g.offsets for g in listed]),
+        [colour for g in listed for colour in g.colours],
+    )
+
+
+def pad_discs(points: int) -> tuple[Vec, Vec]:
+    """What lies on the floor where a pad is ready: (34, points, 3) uu glowing discs, and their smaller bright cores."""
     discs, cores = [], []
     for pad in BOOST_PADS:
         radius = 140.0 if pad.is_big else 72.0
         place = np.array([pad.x, pad.y, 4.0])
-        discs.append(ring(radius, 10, turned=0.5) + place)
-        cores.append(ring(0.55 * radius, 10, turned=0.5) + place)
+        discs.append(ring(radius, points, turned=0.5) + place)
+        cores.append(ring(0.55 * radius, points, turned=0.5) + place)
     return np.array(discs), np.array(cores)
