@@ -1,4 +1,4 @@
-"""When each sample of one or more recordings is shown: real frame times, with gaps shortened, and a strip to see it on."""
+"""When each sample of one or more recordings is shown: real frame times with gaps shortened, and a strip of them."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Timeline:
         shown = [self.index_at((x + 0.5) / width * self.duration_s) for x in range(width)]
         row = np.array([SOURCE_COLOURS.get(int(self.sources[i]), _OTHER_SOURCE) for i in shown], np.float64)
         picture[bar] = (row * 0.6).astype(np.uint8)
-        for index in np.flatnonzero(self.breaks[1:]) + 1:
+        for index in (np.flatnonzero(self.breaks[1:]) + 1).tolist():
             x = self._x(float(self.times_s[index]), width)
             picture[bar, x] = BACKGROUND
         for index in self.gaps_s:
