@@ -24,6 +24,10 @@ class UserError(Exception):
         self.problem = problem
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
+        # Travels between processes; the default would call the constructor with the finished sentence alone.
+        return type(self), (self.problem, self.remedy)
+
 
 Main = Callable[[Sequence[str] | None], int]
 

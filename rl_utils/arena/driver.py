@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
+
 from rl_utils.arena.world import World
-from rl_utils.controls import REST
+from rl_utils.controls import BUTTONS, N_CONTROLS, REST
 from rl_utils.errors import UserError
 from rl_utils.interfaces import InputVector
 
@@ -42,6 +44,49 @@ class IdleDriver(Driver):
         return REST.copy()
 
 
+class ConstantDriver(Driver):
+    """Holds the same inputs for ever, as a baseline: whatever scores no better has learnt nothing.
+
+    Args:
+        inputs: (19,) float32 in [0, 1].
+    """
+
+    def __init__(self, inputs: InputVector) -> None:
+        self._inputs = inputs
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def decide(self, world: World, applied: InputVector) -> InputVector:
+        """The same as always."""
+        return self._inputs.copy()
+
+
+class RandomDriver(Driver):
+    """Presses anything for 2 to 20 decisions, then anything else; the same in the same episode."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """A new episode has its own randomness."""
+        self._rng: np.random.Generator | None = None
+        self._left = 0
+        self._held = REST
+
+    def decide(self, world: World, applied: InputVector) -> InputVector:
+        """See `Driver.decide`."""
+        if self._rng is None:
+            self._rng = np.random.default_rng(world.episode_seed)
+        if self._left == 0:
+            self._left = int(self._rng.integers(2, 21))
+            held = self._rng.random(N_CONTROLS, dtype=np.float32)
+            held[BUTTONS] = held[BUTTONS] > 0.5
+            self._held = held
+        self._left -= 1
+        return self._held.copy()
+
+
 def make_driver(name: str) -> Driver:
     """The driver of this name.
 
@@ -54,4 +99,6 @@ def make_driver(name: str) -> Driver:
         from rl_utils.arena.expert import ExpertDriver
 
         return ExpertDriver()
-    raise UserError(f"There is no driver {name}", "Choose expert or idle")
+    if name == "random":
+        return RandomDriver()
+    raise UserError(f"There is no driver {name}", "Choose expert, idle or random")

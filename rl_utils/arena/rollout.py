@@ -1,0 +1,228 @@
+"""Play starts to their end and count, in one process or many, with the same result bit for bit.
+
+Every start is played in a world of its own by a player that has forgotten the last one, so it does not matter who
+plays which start, in what order or beside how many others.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from rl_utils.arena.driver import ConstantDriver, Driver, make_driver
+from rl_utils.arena.snapshot import TICK_HZ
+from rl_utils.arena.world import DECISION_TICKS, Events, World
+from rl_utils.controls import REST, Control
+from rl_utils.errors import UserError
+from rl_utils.interfaces import InputVector
+
+if TYPE_CHECKING:
+    from rl_utils.arena.direct import DirectArena
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One start, played to its end.
+
+    Attributes:
+        seed: Of the start.
+        goals: 0 or 1.
+        own_goals: 0 or 1.
+        touches: Contacts after at least 0.2 s without one.
+        seconds: Simulated time.
+        stick_jerk: Mean absolute second difference of the left stick from decision to decision, in parts of its way
+            from end to end: 0 when it moves evenly, 2 when it jumps from end to end each time.
+    """
+
+    seed: int
+    goals: int
+    own_goals: int
+    touches: int
+    seconds: float
+    stick_jerk: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerSpec:
+    """Who plays, as plain data that every process can make a player of.
+
+    Attributes:
+        kind: "policy" needs `checkpoint`, "constant" needs `held`.
+        checkpoint: File of a policy.
+        held: 19 values in [0, 1].
+    """
+
+    kind: Literal["policy", "expert", "idle", "random", "constant"]
+    checkpoint: Path | None = None
+    held: tuple[float, ...] = ()
+
+
+class Player(ABC):
+    """Plays starts one after another."""
+
+    @abstractmethod
+    def play(self, situation: str, seed: int) -> Rollout:
+        """Play one start to its end."""
+
+
+class DriverPlayer(Player):
+    """A driver that reads the world's state: no pictures are drawn."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def play(self, situation: str, seed: int) -> Rollout:
+        """See `Player.play`."""
+        world = World(situation, seed)
+        self._driver.reset()
+        sticks: list[InputVector] = []
+        inputs, events = REST, Events()
+        while not events.new_episode:
+            inputs = self._driver.decide(world, inputs)
+            sticks.append(inputs)
+            events = world.step(inputs, DECISION_TICKS)
+        return _rollout(seed, world, sticks)
+
+
+class PolicyPlayer(Player):
+    """A network that sees the arena's pictures.
+
+    Raises:
+        UserError: The checkpoint cannot be used, or was trained at a rate that does not divide 120 Hz.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        from rl_utils.checkpoint import load_policy  # torch is loaded only where a network plays
+
+        self._policy = load_policy(checkpoint, threads=1)
+        self._arenas: dict[str, DirectArena] = {}
+
+    def play(self, situation: str, seed: int) -> Rollout:
+        """See `Player.play`."""
+        arena = self._arenas.get(situation)
+        if arena is None:
+            from rl_utils.arena.direct import DirectArena
+
+            policy = self._policy
+            arena = DirectArena(situation, seed, fps=policy.fps, size=policy.capture_size)
+            self._arenas[situation] = arena
+        else:
+            arena.restart(seed)
+        self._policy.reset()
+        sticks: list[InputVector] = []
+        while True:
+            frame = arena.read()
+            assert frame is not None
+            if arena.game.episode > 0:
+                return _rollout(seed, arena.game.world, sticks)
+            inputs = self._policy.act(frame.image)
+            sticks.append(inputs)
+            arena.sink.apply(inputs)
+
+
+def make_player(spec: PlayerSpec) -> Player:
+    """The player that a description stands for.
+
+    Raises:
+        UserError: Its checkpoint cannot be used.
+    """
+    if spec.kind == "policy":
+        assert spec.checkpoint is not None
+        return PolicyPlayer(spec.checkpoint)
+    if spec.kind == "constant":
+        return DriverPlayer(ConstantDriver(np.array(spec.held, np.float32)))
+    return DriverPlayer(make_driver(spec.kind))
+
+
+def play_all(
+    spec: PlayerSpec, situation: str, seeds: Sequence[int], *, workers: int, on_progress: Progress | None = None
+) -> list[Rollout]:
+    """Play all starts.
+
+    Args:
+        spec: Who plays.
+        situation: One of `situations.NAMES`.
+        seeds: Of the starts, each once.
+        workers: Processes; 0 takes one per core. The result does not depend on it.
+        on_progress: Told how many are done.
+
+    Returns:
+        In the order of the seeds.
+
+    Raises:
+        UserError: The checkpoint cannot be used, unknown situation, no RocketSim, or a process was ended from outside.
+    """
+    workers = min(workers or len(os.sched_getaffinity(0)), len(seeds))
+    report = on_progress or (lambda _: None)
+    if workers == 1:
+        player = make_player(spec)
+        rollouts = []
+        for seed in seeds:
+            rollouts.append(player.play(situation, seed))
+            report(len(rollouts))
+        return rollouts
+    return _play_in_processes(spec, situation, seeds, workers, report)
+
+
+def _play_in_processes(
+    spec: PlayerSpec, situation: str, seeds: Sequence[int], workers: int, report: Progress
+) -> list[Rollout]:
+    # Spawned, not forked: a forked child would inherit torch's threads as they stood.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(spec,))
+    try:
+        futures = [pool.submit(_play_in_worker, situation, seed) for seed in seeds]
+        for done, future in enumerate(as_completed(futures), 1):
+            future.result()
+            report(done)
+        return [future.result() for future in futures]
+    except BrokenProcessPool as error:
+        raise UserError(
+            "A process that played was ended from outside", "Free some memory or use fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Worker:
+    """What a worker process keeps."""
+
+    spec: PlayerSpec
+    player: Player | None = None
+
+
+def _prepare_worker(spec: PlayerSpec) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the parent, which ends the pool
+    _Worker.spec = spec
+
+
+def _play_in_worker(situation: str, seed: int) -> Rollout:
+    if _Worker.player is None:
+        _Worker.player = make_player(_Worker.spec)  # here, so that a UserError reaches the parent as such
+    return _Worker.player.play(situation, seed)
+
+
+def _rollout(seed: int, world: World, sticks: Sequence[InputVector]) -> Rollout:
+    counts = world.counts
+    left_stick = np.array(sticks)[:, [Control.LEFT_X, Control.LEFT_Y]].astype(np.float64)
+    bends = np.abs(np.diff(left_stick, n=2, axis=0))
+    return Rollout(
+        seed=seed,
+        goals=counts.goals,
+        own_goals=counts.own_goals,
+        touches=counts.touches,
+        seconds=world.tick / TICK_HZ,
+        stick_jerk=float(bends.mean()) if bends.size else 0.0,
+    )

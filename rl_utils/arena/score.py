@@ -1,0 +1,168 @@
+"""`python -m rl_utils.arena score`: goals and touches per minute of a policy or a driver, repeatable and held out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_utils.arena.rates import Rate, rate
+from rl_utils.arena.rollout import PlayerSpec, Rollout, play_all
+from rl_utils.arena.situations import SCORING_SEEDS, check_situation, next_seed
+from rl_utils.config import ScoreConfig, parse_config
+from rl_utils.console import log, progress
+from rl_utils.controls import BUTTONS
+from rl_utils.errors import UserError, user_errors
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well somebody plays.
+
+    Attributes:
+        name: Who played.
+        situation: How play started.
+        seed: Of the first start.
+        held_out: Whether all seeds are from the range that is kept for scoring.
+        goals: Per minute.
+        touches: Per minute.
+        own_goals: Per minute.
+        minutes: Simulated time of all episodes.
+        stick_jerk: Mean of the episodes', weighted by their length.
+        rollouts: The episodes, in the order of their seeds, so that two players can be compared start by start.
+    """
+
+    name: str
+    situation: str
+    seed: int
+    held_out: bool
+    goals: Rate
+    touches: Rate
+    own_goals: Rate
+    minutes: float
+    stick_jerk: float
+    rollouts: tuple[Rollout, ...]
+
+    def as_table(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        rates = {"goals": self.goals, "touches": self.touches, "own_goals": self.own_goals}
+        table: dict[str, Any] = {
+            "name": self.name,
+            "situation": self.situation,
+            "seed": self.seed,
+            "held_out": self.held_out,
+            "episodes": len(self.rollouts),
+            "minutes": self.minutes,
+        }
+        for name, value in rates.items():
+            table[f"{name}_per_min"] = value.per_min
+            table[f"{name}_per_min_low"] = value.low
+            table[f"{name}_per_min_high"] = value.high
+        return table | {"stick_jerk": self.stick_jerk, "per_episode": [asdict(rollout) for rollout in self.rollouts]}
+
+
+def score(
+    spec: PlayerSpec, *, name: str, situation: str, seed: int, episodes: int, workers: int = 0, quiet: bool = False
+) -> Score:
+    """Play episodes from consecutive seeds and count.
+
+    Args:
+        spec: Who plays.
+        name: What to call it.
+        situation: One of `situations.NAMES`.
+        seed: Of the first start; the others follow by `situations.next_seed`.
+        episodes: How many.
+        workers: Processes; 0 takes one per core. The result does not depend on it, bit for bit.
+        quiet: Show no progress.
+
+    Raises:
+        UserError: The checkpoint cannot be used, unknown situation, bad seed, or no RocketSim.
+    """
+    check_situation(situation, seed)
+    seeds = [seed]
+    while len(seeds) < episodes:
+        seeds.append(next_seed(seeds[-1]))
+    if quiet:
+        rollouts = play_all(spec, situation, seeds, workers=workers)
+    else:
+        with progress(f"{name} plays", episodes) as bar:
+            rollouts = play_all(spec, situation, seeds, workers=workers, on_progress=bar.update)
+    seconds = [rollout.seconds for rollout in rollouts]
+    minutes = [s / 60 for s in seconds]
+    return Score(
+        name=name,
+        situation=situation,
+        seed=seed,
+        held_out=min(seeds) >= SCORING_SEEDS,
+        goals=rate([r.goals for r in rollouts], minutes),
+        touches=rate([r.touches for r in rollouts], minutes),
+        own_goals=rate([r.own_goals for r in rollouts], minutes),
+        minutes=sum(minutes),
+        stick_jerk=float(np.average([r.stick_jerk for r in rollouts], weights=seconds)),
+        rollouts=tuple(rollouts),
+    )
+
+
+@user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Score a policy or a driver and print the result."""
+    config = parse_config(ScoreConfig, argv, prog="python -m rl_utils.arena score")
+    spec, name = _player(config)
+    result = score(
+        spec,
+        name=name,
+        situation=config.situation,
+        seed=config.seed,
+        episodes=config.episodes,
+        workers=config.workers,
+    )
+    if config.checkpoint is not None and not result.held_out:
+        log(f"Seeds below {SCORING_SEEDS} may have been trained on: this score is not held out.")
+    if config.json is not None:
+        _write(result, config.json)
+    print(_text(result))
+    return 0
+
+
+def _player(config: ScoreConfig) -> tuple[PlayerSpec, str]:
+    if config.checkpoint is not None:
+        return PlayerSpec("policy", checkpoint=config.checkpoint.absolute()), str(config.checkpoint)
+    assert config.driver is not None
+    if config.driver == "constant":
+        assert config.constant is not None
+        return PlayerSpec("constant", held=_mean_inputs(config.constant)), "constant"
+    return PlayerSpec(config.driver), config.driver
+
+
+def _mean_inputs(recording: Path) -> tuple[float, ...]:
+    """What a recording teaches on average: mean sticks and triggers, buttons that are held more often than not."""
+    from rl_utils.recordings import open_recordings
+
+    labels = np.concatenate([opened.labels for opened in open_recordings([recording])])
+    held = labels.mean(axis=0, dtype=np.float64)
+    held[BUTTONS] = held[BUTTONS] >= 0.5
+    return tuple(held.tolist())
+
+
+def _write(result: Score, file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(result.as_table(), indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"{file} cannot be written ({error.strerror})", "Choose another --json") from error
+
+
+def _text(result: Score) -> str:
+    lines = [
+        f"{result.name} in {result.situation}: {len(result.rollouts)} episodes from seed {result.seed}, "
+        f"{result.minutes:.1f} min",
+        f"{'per minute':<12}{'':>8}   95 % interval",
+    ]
+    for label, value in (("goals", result.goals), ("touches", result.touches), ("own goals", result.own_goals)):
+        lines.append(f"{label:<12}{value.per_min:>8.2f}   {value.low:.2f} to {value.high:.2f}")
+    lines.append(f"{'stick jerk':<12}{result.stick_jerk:>8.4f}")
+    return "\n".join(lines)
