@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
@@ -37,21 +38,22 @@ class MssGrabber:
 
     def __init__(self, display: str, reason: str) -> None:
         self.reason = reason
-        self._display = display
-        self._screen = self._open()
-
-    def _open(self) -> mss.MSS:
+        self._screen: mss.MSS | None = None
         try:
-            return mss.MSS(display=self._display)
+            self._screen = mss.MSS(display=display)
         except ScreenShotError as problem:
             raise UserError(
-                f"The screen of display {self._display} cannot be read ({problem}; before that {self.reason})",
+                f"The screen of display {display} cannot be read ({problem}; before that: {reason})",
                 "Use an X server with MIT-SHM and a colour depth of 24 bits",
             ) from problem
 
     def close(self) -> None:
         """Disconnect."""
-        self._screen.close()
+        # Forgotten first: closing after the server has gone raises, and mss would free its connection a second time.
+        screen, self._screen = self._screen, None
+        if screen is not None:
+            with contextlib.suppress(ScreenShotError):
+                screen.close()
 
     def grab(self, window: GameWindow) -> NDArray[np.uint8]:
         """Return the window's pixels, (height, width, 4) uint8 BGRX.
@@ -63,13 +65,11 @@ class MssGrabber:
             raise NotReadable("covered by another window")
         if window.off_screen:
             raise NotReadable("partly off-screen")
+        assert self._screen is not None, "closed"
         region = {"left": window.left, "top": window.top, "width": window.width, "height": window.height}
         try:
             return np.asarray(self._screen.grab(region))
-        except ScreenShotError as problem:
-            # mss sizes its memory once, by the screen of that time; a larger screen needs a new one.
-            self._screen.close()
-            self._screen = self._open()
+        except (ScreenShotError, AssertionError) as problem:  # the latter is how mss notices that the server has gone
             raise NotReadable("changing") from problem
 
 

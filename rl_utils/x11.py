@@ -25,6 +25,20 @@ _CLIENT_DEPTH = 3
 """Without a client list, windows are looked for this deep: managers of before EWMH put one or two frames around."""
 
 
+class _Connection(Display):  # type: ignore[misc]  # python-xlib has no types
+    """A connection that knows no events of extensions.
+
+    python-xlib keeps those in a table of the class, where a second server's numbers collide with the first one's
+    (TypeError in add_extension_event when one of the two lacks MIT-SHM). Nothing here needs them.
+    """
+
+    def extension_add_event(self, *_: Any) -> None:
+        """Leave the table alone."""
+
+    def extension_add_subevent(self, *_: Any) -> None:
+        """Leave the table alone."""
+
+
 def open_display(name: str | None = None) -> Display:
     """Connect to an X server.
 
@@ -50,7 +64,7 @@ def open_display(name: str | None = None) -> Display:
         xcffib.connect(display=wanted).disconnect()  # type: ignore[no-untyped-call]  # xcffib is only partly typed
         # python-xlib writes to stdout when ~/.Xauthority is empty, which is no problem of ours.
         with contextlib.redirect_stdout(io.StringIO()):
-            display = Display(wanted)
+            display = _Connection(wanted)
     except (xcffib.XcffibException, error.DisplayError, *CONNECTION_LOST) as problem:
         raise UserError(
             f"The display {wanted} cannot be opened",

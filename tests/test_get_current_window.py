@@ -15,7 +15,7 @@ from rl_utils.errors import UserError
 from rl_utils.game_window import GameWindow, WindowState
 from rl_utils.get_current_window import WindowMonitor
 from tests.conftest import start_xvfb
-from tests.x11_window import ShownWindow, until, xdotool
+from tests.x11_window import ShownWindow, set_screen_size, until, xdotool
 
 pytestmark = pytest.mark.x11
 
@@ -194,6 +194,17 @@ def test_knows_when_it_is_partly_outside(monitor: WindowMonitor) -> None:
             until(lambda: monitor.update().off_screen)
             xdotool("windowmove", shown.id, 200, 200)
             until(lambda: not monitor.update().off_screen)
+
+
+def test_the_screen_changes_its_size(bare_display: str) -> None:
+    """After a monitor was unplugged the window's place would be judged by a screen that is no more."""
+    with WindowMonitor() as monitor, ShownWindow(at="700,300"):
+        await_state(monitor, WindowState.FOCUSED)
+        assert not monitor.window.off_screen
+        set_screen_size(800, 600)
+        until(lambda: monitor.update().off_screen)
+        set_screen_size(1920, 1080)
+        until(lambda: not monitor.update().off_screen)
 
 
 def test_without_a_window_manager(bare_display: str) -> None:

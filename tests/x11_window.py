@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import xcffib
+import xcffib.randr
+import xcffib.xproto
 from Xlib import X, Xatom, display
 
 BLOCK = 8
@@ -49,6 +52,17 @@ def xdotool(*arguments: object) -> str:
     """Run xdotool on $DISPLAY."""
     done = subprocess.run(["xdotool", *map(str, arguments)], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def set_screen_size(width: int, height: int) -> None:
+    """Give $DISPLAY's screen another size, as monitors that come and go do; Xvfb's first size is the largest."""
+    connection: Any = xcffib.connect()
+    randr, root = connection(xcffib.randr.key), connection.setup.roots[0].root
+    found = randr.GetScreenResources(root).reply()
+    off = (0, 0, 0, xcffib.randr.Rotation.Rotate_0, 0, [])
+    randr.SetCrtcConfig(found.crtcs[0], 0, found.config_timestamp, *off).reply()
+    randr.SetScreenSize(root, width, height, width // 4, height // 4, is_checked=True).check()
+    connection.disconnect()
 
 
 class ShownWindow:
@@ -123,7 +137,8 @@ def _open(connection: display.Display, options: argparse.Namespace) -> Any:
         window.change_property(name, utf8, 8, options.title.encode())
     window.set_wm_class("game", options.wm_class)
     # The place asked for counts also for a manager that likes to choose it: flags USPosition and USSize.
-    window.change_property(Xatom.WM_NORMAL_HINTS, Xatom.WM_SIZE_HINTS, 32, [3, left, top, width, height, *[0] * 13])
+    hints = [3, left & 0xFFFFFFFF, top & 0xFFFFFFFF, width, height, *[0] * 13]
+    window.change_property(Xatom.WM_NORMAL_HINTS, Xatom.WM_SIZE_HINTS, 32, hints)
     if not options.unmapped:
         window.map()
     connection.sync()
@@ -138,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--at", default="100,100")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--border", type=int, default=0)
-    for flag in ("--frame", "--override", "--input-only", "--unmapped", "--old-title"):
+    for flag in ("--frame", "--override", "--input-only", "--unmapped", "--old-title", "--plain"):
         parser.add_argument(flag, type=int, default=0)
     options = parser.parse_args(argv)
     connection = display.Display()
