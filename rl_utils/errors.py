@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
@@ -29,7 +30,10 @@ class UserError(Exception):
         return type(self), (self.problem, self.remedy)
 
 
-Main = Callable[[Sequence[str] | None], int]
+class Main(Protocol):
+    """A script's `main`: the command line in (by default that of the process), the exit code out."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
 
 
 def user_errors(main: Main) -> Main:
@@ -48,8 +52,8 @@ def user_errors(main: Main) -> Main:
 
 
 def _program(main: Main) -> str:
-    # The code object's file names the script also when main() is called from a test.
-    file = Path(main.__code__.co_filename)
+    # The function's module names the script also when main() is called from a test.
+    file = Path(sys.modules[main.__module__].__file__ or sys.argv[0])
     if file.parent.name not in ("rl_utils", "arena"):
         return file.name
     return "arena" if file.parent.name == "arena" else file.stem

@@ -128,10 +128,12 @@ class QualityMonitor:
 
     Args:
         fps: Target rate in Hz.
+        has_pad: Inputs are recorded too; without, only the picture is judged.
     """
 
-    def __init__(self, fps: float) -> None:
+    def __init__(self, fps: float, *, has_pad: bool = True) -> None:
         self._fps = fps
+        self._has_pad = has_pad
         self._samples = self._gaps = self._idle = self._late = self._duplicates = 0
         self._steps = self._recorded_ns = self._gap_ns = 0
         self._last_ns: int | None = None
@@ -195,6 +197,11 @@ class QualityMonitor:
         self._frozen.update(frozen, start, t_ns)
         self._was_black = black
 
+    @property
+    def rate_hz(self) -> float:
+        """Samples per second so far, gaps left out; 0 before the second sample."""
+        return self._steps / (self._recorded_ns / 1e9) if self._recorded_ns else 0.0
+
     def verdict(self, *, dropped: int = 0) -> Verdict:
         """Judge what was seen so far.
 
@@ -204,11 +211,10 @@ class QualityMonitor:
         n = max(1, self._samples)
         mean = self._sum / n
         std = np.sqrt(np.maximum(self._squares / n - mean**2, 0.0))
-        rate_hz = self._steps / (self._recorded_ns / 1e9) if self._recorded_ns else 0.0
         figures: dict[str, Any] = {
             "samples": self._samples,
             "duration_s": self._recorded_ns / 1e9 + (1 / self._fps if self._samples else 0.0),
-            "rate_hz": rate_hz,
+            "rate_hz": self.rate_hz,
             "target_hz": self._fps,
             "gaps": self._gaps,
             "gap_s": self._gap_ns / 1e9,
@@ -225,15 +231,17 @@ class QualityMonitor:
             },
         }
         never_moved = self._steps > 0 and bool((std < 1e-6).all())
-        reasons = _reasons(figures, never_moved=never_moved)
+        reasons = _picture_reasons(figures)
+        if self._has_pad:
+            reasons += _pad_reasons(figures, never_moved=never_moved)
+        reasons += _pace_reasons(figures)
         return Verdict(good=not reasons, reasons=reasons, **figures)
 
 
-def _reasons(figures: Mapping[str, Any], *, never_moved: bool) -> tuple[str, ...]:
+def _picture_reasons(figures: Mapping[str, Any]) -> tuple[str, ...]:
     if not figures["samples"]:
         return ("Nothing was recorded: keep the game's window focused while you play",)
     reasons = []
-    long_enough = figures["duration_s"] > SETTLE_S
     if figures["black_s"] > BLACK_S:
         reasons.append(
             f"The picture was black for {figures['black_s']:.0f} s: run the game in borderless or windowed mode, "
@@ -244,6 +252,12 @@ def _reasons(figures: Mapping[str, Any], *, never_moved: bool) -> tuple[str, ...
             f"The picture did not change for {figures['frozen_s']:.0f} s: check that the game was not in a menu or "
             'hanging, and see "python -m rl_utils.doctor"'
         )
+    return tuple(reasons)
+
+
+def _pad_reasons(figures: Mapping[str, Any], *, never_moved: bool) -> tuple[str, ...]:
+    reasons = []
+    long_enough = figures["duration_s"] > SETTLE_S
     if long_enough and never_moved:
         reasons.append(
             f"The gamepad did nothing in {figures['duration_s']:.0f} s: check with "
@@ -256,8 +270,13 @@ def _reasons(figures: Mapping[str, Any], *, never_moved: bool) -> tuple[str, ...
         )
     if long_enough and not never_moved and figures["idle_share"] > IDLE_SHARE:
         reasons.append(f"All controls were at rest in {figures['idle_share']:.0%} of it: record only while you play")
+    return tuple(reasons)
+
+
+def _pace_reasons(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    reasons = []
     off = figures["rate_hz"] / figures["target_hz"] - 1
-    if long_enough and abs(off) > RATE_TOLERANCE:
+    if figures["duration_s"] > SETTLE_S and abs(off) > RATE_TOLERANCE:
         reasons.append(
             f"It ran at {figures['rate_hz']:.1f} instead of {figures['target_hz']:g} frames per second: close other "
             "programs, or record with a lower --fps"

@@ -1,0 +1,117 @@
+"""What may listen to a drive: the log of inputs, a recording of it, the live view. None of them can slow it down."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+
+from rl_utils.console import log
+from rl_utils.controls import NAMES
+from rl_utils.data_batcher import BatchSaver
+from rl_utils.errors import UserError
+from rl_utils.interfaces import Device, Frame, FrameInfo, Inputs, InputVector, PadInfo, Source
+
+
+class InputLog(Device):
+    """`--log-inputs FILE.csv`: one row per frame, `frame_index` and the 19 values as the policy answered.
+
+    Rows stay in memory (19 numbers each) and are written when the drive ends, however it ends.
+
+    Raises:
+        UserError: The file cannot be written; said before anything is driven.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: list[InputVector] = []
+        try:
+            self._file = path.open("w", newline="")
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written ({error.strerror})", "Name another file with --log-inputs"
+            ) from error
+
+    def on_tick(self, frame: Frame, inputs: InputVector) -> None:
+        """Keep a row."""
+        self._rows.append(inputs.copy())
+
+    def on_pause(self) -> None:
+        """A pause leaves no row."""
+
+    def close(self) -> None:
+        """Write everything."""
+        if self._file.closed:
+            return
+        with self._file:
+            writer = csv.writer(self._file)
+            writer.writerow(("frame_index", *NAMES))
+            for index, row in enumerate(self._rows):
+                # The shortest text that reads back as the same float32.
+                writer.writerow((index, *(np.format_float_positional(v, trim="0") for v in row)))
+
+
+class DriveRecorder(Device):
+    """`--record DIR`: what the bot saw and did, as a session with source = policy."""
+
+    def __init__(self, out: Path, frames: FrameInfo, *, fps: float, block: bool) -> None:
+        self._out = out
+        self._frames = frames
+        self._fps = fps
+        self._block = block
+        self._saver: BatchSaver | None = None
+        self._segment = 0
+        self._paused = False
+
+    def on_tick(self, frame: Frame, inputs: InputVector) -> None:
+        """Queue the sample."""
+        if self._saver is None:
+            height, width = frame.image.shape[:2]
+            pad = PadInfo(name="policy", profile="policy")
+            self._saver = BatchSaver(
+                self._out, fps=self._fps, size=(width, height), frames=self._frames, pad=pad, block=self._block
+            )
+        self._segment += self._paused
+        self._paused = False
+        sample = Inputs(inputs.copy(), frame.t_ns, source=Source.POLICY)
+        self._saver.add(frame, sample, segment=self._segment)
+
+    def on_pause(self) -> None:
+        """What follows does not continue what was."""
+        self._paused = self._saver is not None
+
+    def close(self) -> None:
+        """Finish the session and say where it is."""
+        if self._saver is not None:
+            self._saver.close()
+            log(f"Recorded the drive in {self._saver.folder}.")
+            self._saver = None
+
+
+class Show(Device):
+    """`--show`: a live view of what is pressed and how far, drawn by a process of its own."""
+
+    EVERY_S = 1 / 30
+
+    def __init__(self, title: str) -> None:
+        from rl_utils.viewer import LiveView
+
+        self._view = LiveView(title)
+        self._next = 0.0
+
+    def on_tick(self, frame: Frame, inputs: InputVector) -> None:
+        """Hand over the newest picture and inputs; older ones may be skipped."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self.EVERY_S
+            self._view.update(frame.image, inputs)
+
+    def on_pause(self) -> None:
+        """Show the released pad."""
+        self._next = 0.0
+
+    def close(self) -> None:
+        """Close the window."""
+        self._view.close()
