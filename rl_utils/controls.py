@@ -20,8 +20,12 @@ from numpy.typing import NDArray
 
 LAYOUT_VERSION: Final = 1
 
+EV_SYN: Final = 0x00
 EV_KEY: Final = 0x01
 EV_ABS: Final = 0x03
+SYN_REPORT: Final = 0
+SYN_DROPPED: Final = 3
+BUS_USB: Final = 0x03
 
 
 class Control(IntEnum):
@@ -85,6 +89,9 @@ BTN_SOUTH, BTN_EAST, BTN_C, BTN_NORTH, BTN_WEST, BTN_Z = 0x130, 0x131, 0x132, 0x
 BTN_TL, BTN_TR, BTN_TL2, BTN_TR2 = 0x136, 0x137, 0x138, 0x139
 BTN_SELECT, BTN_START, BTN_MODE, BTN_THUMBL, BTN_THUMBR = 0x13A, 0x13B, 0x13C, 0x13D, 0x13E
 ABS_X, ABS_Y, ABS_Z, ABS_RX, ABS_RY, ABS_RZ, ABS_HAT0X, ABS_HAT0Y = 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x10, 0x11
+# What tells other devices from gamepads.
+KEY_A, BTN_LEFT, BTN_TOUCH = 0x01E, 0x110, 0x14A
+INPUT_PROP_POINTER, INPUT_PROP_DIRECT, INPUT_PROP_ACCELEROMETER = 0x00, 0x01, 0x06
 
 _COMMON_BUTTONS: Final = {
     BTN_SOUTH: Control.SOUTH,
@@ -163,6 +170,10 @@ PROFILES: Final[Mapping[str, PadProfile]] = {p.name: p for p in (XPAD, PLAYSTATI
 VENDOR_SONY: Final = 0x054C
 VENDOR_MICROSOFT: Final = 0x045E
 VENDOR_NINTENDO: Final = 0x057E
+XBOX_360_PAD: Final = (VENDOR_MICROSOFT, 0x028E, 0x0114)
+"""Vendor, product and version of the wired pad that every game and SDL know without a mapping."""
+STEAM_VIRTUAL_PAD: Final = (0x28DE, 0x11FF)
+"""Vendor and product of the copy that Steam Input makes of each pad."""
 
 
 def swap_face_buttons(inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,183 @@
+"""One opened gamepad: its events on our clock, its ranges, and its true state when events alone do not tell it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import evdev
+
+from rl_utils.controls import (
+    EV_ABS,
+    EV_KEY,
+    EV_SYN,
+    STICKS,
+    SYN_DROPPED,
+    SYN_REPORT,
+    PadProfile,
+)
+from rl_utils.errors import UserError
+from rl_utils.interfaces import PadEvent
+from rl_utils.pad_finder import READ_REMEDY, SeenDevice, profile_of
+
+log = logging.getLogger(__name__)
+
+EVIOCSCLOCKID: Final = 0x400445A0
+"""_IOW('E', 0xa0, int): the clock of a device's time stamps. Source: linux/input.h."""
+
+REST_SHARE: Final = 1 / 8
+"""A stick this near to its centre when the pad is opened is taken to be at rest; worn ones are off by up to 5 %."""
+
+MAX_READS: Final = 64
+"""Reads (64 events each) per call, so that an event storm cannot hold the reader for ever."""
+
+
+class Unplugged(Exception):  # noqa: N818  # an event of the device's life, not a failure
+    """The device has gone."""
+
+
+@dataclass(frozen=True)
+class AxisRange:
+    """What an axis can report, in device units.
+
+    Attributes:
+        minimum: Least value.
+        rest: Value when nobody touches it.
+        maximum: Greatest value.
+        flat: Noise around the rest, as the driver declares it.
+    """
+
+    minimum: int
+    rest: int
+    maximum: int
+    flat: int = 0
+
+    def normalise(self, value: int) -> float:
+        """Map a device value to [0, 1]."""
+        return min(1.0, max(0.0, (value - self.minimum) / (self.maximum - self.minimum)))
+
+
+class PadDevice:
+    """A gamepad's device node, opened for reading only and never grabbed (a grab would make the game deaf).
+
+    Args:
+        pad: What `pad_finder` chose.
+
+    Raises:
+        UserError: It may not be read.
+        Unplugged: It vanished meanwhile.
+    """
+
+    def __init__(self, pad: SeenDevice) -> None:
+        self.pad = pad
+        self.profile: PadProfile = profile_of(pad)
+        self.dropped = 0
+        """How often the kernel had to throw events away (SYN_DROPPED)."""
+        self._skipping = False
+        self._stale = False
+        try:
+            self._device: evdev.InputDevice[str] = evdev.InputDevice(pad.path, readonly=True)
+        except PermissionError as error:
+            raise UserError(f"The gamepad {pad} may not be read by you", READ_REMEDY) from error
+        except OSError as error:
+            raise Unplugged(str(pad)) from error
+        try:
+            # Empties the device's queue, so it comes first and the state is asked for afterwards.
+            fcntl.ioctl(self._device.fd, EVIOCSCLOCKID, struct.pack("i", time.CLOCK_MONOTONIC))
+            infos = {code: self._device.absinfo(code) for code in self.profile.axes if code in pad.axes}
+        except OSError as error:
+            self._device.close()
+            raise Unplugged(str(pad)) from error
+        self.axes: Mapping[int, AxisRange] = {
+            code: _axis_range(info, is_centred=self.profile.axes[code].name.endswith(("_X", "_Y")))
+            for code, info in infos.items()
+            if info.max > info.min
+        }
+        # Before its first report such a pad claims 0 on every axis: both sticks in a corner that no stick reaches.
+        sticks = [info for code, info in infos.items() if self.profile.axes[code] in STICKS]
+        self.silent = bool(sticks) and all(info.value == info.min == 0 for info in sticks)
+        """The pad has not reported yet: its sticks' state is unknown."""
+
+    def fileno(self) -> int:
+        """For poll."""
+        return int(self._device.fd)
+
+    def read(self) -> list[PadEvent]:
+        """Return all key and axis events that wait, without waiting.
+
+        Where the kernel dropped some, the incomplete remains are left out and events that state the present follow.
+
+        Raises:
+            Unplugged: The device has gone.
+        """
+        events: list[PadEvent] = []
+        newest_ns = 0
+        for _ in range(MAX_READS):
+            try:
+                batch = [
+                    PadEvent((e.sec * 1_000_000 + e.usec) * 1000, e.type, e.code, e.value) for e in self._device.read()
+                ]
+            except BlockingIOError:
+                break
+            except OSError as error:
+                raise Unplugged(str(self.pad)) from error
+            newest_ns = batch[-1].t_ns
+            for event in batch:
+                self._sort_in(event, events)
+        if self._stale and not self._skipping:
+            events += self.state(newest_ns)
+            self._stale = False
+        return events
+
+    def _sort_in(self, event: PadEvent, events: list[PadEvent]) -> None:
+        if event.type == EV_SYN:
+            if event.code == SYN_DROPPED:
+                self.dropped += 1
+                self._skipping = self._stale = True
+                log.debug("%s: the kernel dropped events", self.pad)
+            elif event.code == SYN_REPORT:
+                self._skipping = False  # what was left of the packet that was cut is over
+        elif event.type in (EV_KEY, EV_ABS) and not self._skipping:
+            events.append(event)
+
+    def state(self, t_ns: int) -> list[PadEvent]:
+        """Return the state of every key and axis that the profile reads, as events at `t_ns`.
+
+        Raises:
+            Unplugged: The device has gone.
+        """
+        try:
+            held = set(self._device.active_keys())
+            values = {code: self._device.absinfo(code).value for code in self.axes}
+        except (OSError, SystemError) as error:  # evdev 2.0's active_keys raises SystemError without a device
+            raise Unplugged(str(self.pad)) from error
+        codes = {*self.profile.buttons, *self.profile.trigger_buttons} & self.pad.keys
+        keys = [PadEvent(t_ns, EV_KEY, code, int(code in held)) for code in sorted(codes)]
+        return keys + [PadEvent(t_ns, EV_ABS, code, value) for code, value in values.items()]
+
+    def initial_state(self, t_ns: int) -> list[PadEvent]:
+        """Like `state`, without the sticks of a pad that has not reported yet."""
+        events = self.state(t_ns)
+        if not self.silent:
+            return events
+        return [e for e in events if e.type == EV_KEY or self.profile.axes[e.code] not in STICKS]
+
+    def close(self) -> None:
+        """Close the device node; may be called more than once."""
+        try:
+            self._device.close()
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+
+def _axis_range(info: evdev.AbsInfo, *, is_centred: bool) -> AxisRange:
+    usual = round((info.min + info.max) / 2) if is_centred else info.min
+    near = abs(info.value - usual) <= (info.max - info.min) * REST_SHARE
+    return AxisRange(info.min, info.value if near else usual, info.max, info.flat)

@@ -1,0 +1,282 @@
+"""Which of the machine's input devices is the gamepad, by what each can do, with a reason for every one refused.
+
+The kernel describes all input devices in sysfs, readable for everybody. So a pad that may not be opened is still seen,
+and the message can say that permission is missing rather than that there is no pad.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from rl_utils.controls import (
+    ABS_X,
+    ABS_Y,
+    BTN_C,
+    BTN_LEFT,
+    BTN_SOUTH,
+    BTN_TL2,
+    BTN_TOUCH,
+    BTN_TR2,
+    BTN_Z,
+    INPUT_PROP_ACCELEROMETER,
+    INPUT_PROP_DIRECT,
+    INPUT_PROP_POINTER,
+    KEY_A,
+    NINTENDO,
+    PLAYSTATION,
+    PLAYSTATION_GENERIC,
+    STEAM_VIRTUAL_PAD,
+    TRIGGERS,
+    VENDOR_MICROSOFT,
+    VENDOR_NINTENDO,
+    VENDOR_SONY,
+    XPAD,
+    Control,
+    PadProfile,
+)
+from rl_utils.errors import UserError
+
+log = logging.getLogger(__name__)
+
+OWN_PHYS: Final = "rlai/virtual-pad"
+"""Marks the pads that this tool makes: reading one of them would record the bot instead of the person."""
+
+SYSFS: Final = Path("/sys/class/input")
+DEV: Final = Path("/dev/input")
+
+READ_REMEDY: Final = (
+    'Run "sudo usermod -aG input $USER" and log in again (a person at the machine\'s own screen needs no group: '
+    "there udev gives access to gamepads)"
+)
+_WORD_BITS: Final = 8 * struct.calcsize("l")
+_IDS: Final = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})")
+
+
+@dataclass(frozen=True)
+class SeenDevice:
+    """One input device of the machine.
+
+    Attributes:
+        path: Device node.
+        name: As the device calls itself.
+        phys: Where it is plugged in; `OWN_PHYS` for our own.
+        uniq: Serial number or Bluetooth address, often empty.
+        ids: bus, vendor, product, version.
+        driver: Kernel driver, empty for virtual devices.
+        keys: EV_KEY codes it can send.
+        axes: EV_ABS codes it can send.
+        properties: INPUT_PROP_* of the device.
+        readable: Whether this process may open it.
+        refusal: Why it is not a gamepad to read from; empty when it is one.
+        on_request: Refused by default, but taken when named with --device.
+    """
+
+    path: str
+    name: str
+    phys: str
+    uniq: str
+    ids: Mapping[str, int]
+    driver: str
+    keys: frozenset[int] = field(repr=False)
+    axes: frozenset[int] = field(repr=False)
+    properties: frozenset[int] = field(repr=False)
+    readable: bool
+    refusal: str = ""
+    on_request: bool = False
+
+    @property
+    def is_pad(self) -> bool:
+        """Whether it is a gamepad to read from by default."""
+        return not self.refusal
+
+    @property
+    def number(self) -> int:
+        """N of /dev/input/eventN; grows with every device plugged in."""
+        return int(re.sub(r"\D", "", Path(self.path).name) or 0)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.path})"
+
+
+def list_pads(sysfs: Path = SYSFS, dev: Path = DEV) -> list[SeenDevice]:
+    """Look at every input device, gamepads first, the one that fits best before the others.
+
+    Args:
+        sysfs: Where the kernel describes input devices.
+        dev: Where their nodes are.
+    """
+    seen = [device for entry in sysfs.glob("event*") if (device := _look_at(entry, dev)) is not None]
+    return sorted(seen, key=_rank, reverse=True)
+
+
+def choose_pad(device: str | None = None, seen: Sequence[SeenDevice] | None = None) -> SeenDevice:
+    """Choose the gamepad to read from.
+
+    Args:
+        device: A path, part of a name (any case), or vendor:product in hex. None takes the one that fits best.
+        seen: What `list_pads` returned; looked up when None.
+
+    Raises:
+        UserError: There is no gamepad, none like `device`, or it may not be read.
+    """
+    found = list_pads() if seen is None else seen
+    if device is None:
+        fitting = [pad for pad in found if pad.is_pad]
+        if not fitting:
+            raise _no_pad(found)
+    else:
+        named = [pad for pad in found if matches(pad, device)]
+        if not named:
+            pads = [str(pad) for pad in found if pad.is_pad]
+            raise UserError(
+                f"No input device matches --device {device}",
+                f"Choose from: {', '.join(pads)}" if pads else "No gamepad is plugged in: plug one in or pair it",
+            )
+        fitting = [pad for pad in named if pad.is_pad or pad.on_request]
+        if not fitting:
+            raise UserError(f"{named[0]} cannot be recorded: it is {named[0].refusal}", "Name a gamepad with --device")
+    readable = [pad for pad in fitting if pad.readable]
+    if not readable:
+        raise UserError(f"The gamepad {fitting[0]} may not be read by you", READ_REMEDY)
+    if len(readable) > 1:
+        log.info("Took %s; also fitting: %s", readable[0], ", ".join(str(pad) for pad in readable[1:]))
+    return readable[0]
+
+
+def matches(pad: SeenDevice, device: str) -> bool:
+    """Whether `pad` is meant by --device `device`."""
+    if device.startswith("/"):
+        return os.path.realpath(device) == os.path.realpath(pad.path)
+    ids = _IDS.fullmatch(device.lower())
+    if ids is not None:
+        return (pad.ids["vendor"], pad.ids["product"]) == (int(ids[1], 16), int(ids[2], 16))
+    return device.casefold() in pad.name.casefold()
+
+
+def profile_of(pad: SeenDevice) -> PadProfile:
+    """How to read this pad: by its driver, or by vendor and buttons where the driver says nothing.
+
+    A pad without analog triggers reports BTN_TL2 and BTN_TR2 only; its profile then reads those.
+    """
+    profile = _base_profile(pad)
+    missing = [t for t in TRIGGERS if not any(profile.axes.get(code) is t for code in pad.axes)]
+    digital = dict(zip((BTN_TL2, BTN_TR2), TRIGGERS, strict=True))
+    extra = {
+        code: trigger
+        for code, trigger in digital.items()
+        if trigger in missing and code in pad.keys and code not in profile.buttons
+    }
+    return dataclasses.replace(profile, trigger_buttons={**profile.trigger_buttons, **extra})
+
+
+def controls_of(pad: SeenDevice, profile: PadProfile) -> frozenset[Control]:
+    """The controls that this pad can move."""
+    by_key = {**profile.buttons, **profile.trigger_buttons}
+    keys = {control for code, control in by_key.items() if code in pad.keys}
+    axes = {control for code, control in profile.axes.items() if code in pad.axes}
+    return frozenset(keys | axes)
+
+
+def _base_profile(pad: SeenDevice) -> PadProfile:
+    vendor = pad.ids["vendor"]
+    if pad.driver == "nintendo" or vendor == VENDOR_NINTENDO:
+        return NINTENDO
+    if pad.driver in ("playstation", "sony") or vendor == VENDOR_SONY:
+        # hid-generic numbers buttons in HID order and so uses BTN_C and BTN_Z, which no real gamepad driver does.
+        return PLAYSTATION_GENERIC if {BTN_C, BTN_Z} <= pad.keys else PLAYSTATION
+    steam = (vendor, pad.ids["product"]) == STEAM_VIRTUAL_PAD
+    if not (pad.driver == "xpad" or vendor == VENDOR_MICROSOFT or steam or pad.phys == OWN_PHYS):
+        log.debug("%s: unknown layout, read as an Xbox pad", pad)
+    return XPAD
+
+
+def _rank(device: SeenDevice) -> tuple[bool, int, bool, int]:
+    """Pads first, then those with more controls, then real ones before virtual ones, then those plugged in earlier."""
+    if not device.is_pad:
+        return False, 0, False, -device.number
+    return True, len(controls_of(device, profile_of(device))), bool(device.driver), -device.number
+
+
+def _look_at(entry: Path, dev: Path) -> SeenDevice | None:
+    """Describe one /sys/class/input/eventN, or None when it vanished meanwhile."""
+    node, about = dev / entry.name, entry / "device"
+    try:
+        ids = {
+            key: int((about / "id" / file).read_text(), 16)
+            for key, file in (("bus", "bustype"), ("vendor", "vendor"), ("product", "product"), ("version", "version"))
+        }
+        device = SeenDevice(
+            path=str(node),
+            name=_text(about / "name"),
+            phys=_text(about / "phys"),
+            uniq=_text(about / "uniq"),
+            ids=ids,
+            driver=_driver(about / "device"),
+            keys=_bits(about / "capabilities" / "key"),
+            axes=_bits(about / "capabilities" / "abs"),
+            properties=_bits(about / "properties"),
+            readable=os.access(node, os.R_OK),
+        )
+    except OSError as error:
+        log.debug("%s vanished while it was looked at: %s", entry.name, error)
+        return None
+    refusal, on_request = _refusal(device, node_exists=node.exists())
+    return dataclasses.replace(device, refusal=refusal, on_request=on_request)
+
+
+def _refusal(device: SeenDevice, *, node_exists: bool) -> tuple[str, bool]:
+    """Why a device is not read from, and whether naming it with --device changes that. The first reason counts."""
+    keys, properties = device.keys, device.properties
+    no_gamepad_buttons = BTN_SOUTH not in keys
+    reasons = (
+        (device.phys == OWN_PHYS, "the virtual pad of this tool"),
+        (INPUT_PROP_ACCELEROMETER in properties, "a motion sensor"),
+        (INPUT_PROP_POINTER in properties and BTN_TOUCH in keys, "a touchpad"),
+        (INPUT_PROP_DIRECT in properties, "a touchscreen"),
+        (no_gamepad_buttons and KEY_A in keys, "a keyboard"),
+        (no_gamepad_buttons and BTN_LEFT in keys, "a mouse"),
+        (no_gamepad_buttons, "a device without gamepad buttons"),
+        (not {ABS_X, ABS_Y} <= device.axes, "a device with gamepad buttons but no stick"),
+        (not node_exists, f"a gamepad without {device.path} (a container that was not given /dev/input?)"),
+    )
+    for applies, reason in reasons:
+        if applies:
+            return reason, False
+    if (device.ids["vendor"], device.ids["product"]) == STEAM_VIRTUAL_PAD:
+        return "Steam's copy of a gamepad, read only when named with --device", True
+    return "", False
+
+
+def _no_pad(seen: Sequence[SeenDevice]) -> UserError:
+    if not seen:
+        return UserError("No gamepad was found; this machine has no input devices at all", "Plug one in or pair it")
+    reasons: dict[str, list[str]] = {}
+    for device in seen:
+        reasons.setdefault(device.refusal, []).append(device.name)
+    listed = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return UserError(f"No gamepad was found among {len(seen)} input devices ({listed})", "Plug one in or pair it")
+
+
+def _bits(file: Path) -> frozenset[int]:
+    """Read a bitmap as sysfs prints it: hexadecimal machine words, the highest first."""
+    value = 0
+    for word in file.read_text().split():
+        value = value << _WORD_BITS | int(word, 16)
+    return frozenset(i for i in range(value.bit_length()) if value >> i & 1)
+
+
+def _text(file: Path) -> str:
+    return file.read_text(errors="replace").strip()
+
+
+def _driver(parent: Path) -> str:
+    link = parent / "driver"
+    return link.resolve().name if link.exists() else ""
