@@ -33,7 +33,8 @@ class UserError(Exception):
 class Main(Protocol):
     """A script's `main`: the command line in (by default that of the process), the exit code out."""
 
-    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Run the script."""
 
 
 def user_errors(main: Main) -> Main:
