@@ -24,8 +24,9 @@ def rate(counts: Sequence[int], minutes: Sequence[float]) -> Rate:
     """The rate of events that were counted per episode.
 
     Exact Poisson limits, on counts divided by their dispersion over the episodes: touches come in bunches, so 200 of
-    them may say no more than 100 independent ones would. The dispersion is Pearson's and at least 1; with few events
-    it cannot be estimated and is taken as 1. No events in 10 minutes give 0 to 0.37 per minute, not 0 to 0.
+    them may say no more than 100 independent ones would. The dispersion is the variance of what episodes have above
+    their share, in parts of the mean count, and at least 1. (Pearson's, which weighs each episode by 1 / its length,
+    explodes where a goal ends the episode early.) No events in 10 minutes give 0 to 0.37 per minute, not 0 to 0.
 
     Args:
         counts: Events of each episode.
@@ -35,8 +36,8 @@ def rate(counts: Sequence[int], minutes: Sequence[float]) -> Rate:
     total, time = sum(counts), sum(minutes)
     spread = 1.0
     if total > 0 and len(counts) > 1:
-        expected = total / time * np.array(minutes)
-        spread = max(1.0, float(((np.array(counts) - expected) ** 2 / expected).sum()) / (len(counts) - 1))
+        surplus = np.array(counts) - total / time * np.array(minutes)
+        spread = max(1.0, float((surplus**2).sum()) / total * len(counts) / (len(counts) - 1))
     return poisson_rate(total, time, dispersion=spread)
 
 
