@@ -18,7 +18,7 @@ from rl_utils.arena import hud, shapes, stadium
 from rl_utils.arena.camera import View
 from rl_utils.arena.field import BACK_WALL_Y_UU, BALL_RADIUS_UU, BOOST_PADS
 from rl_utils.arena.lens import NEAR_UU, SHIFT, Brush, Colour, Lens, Pixels, lens_for
-from rl_utils.arena.pitch import Pitch, horizon_row
+from rl_utils.arena.pitch import horizon_row, shared_pitch
 from rl_utils.arena.snapshot import CarState, Snapshot, Vec
 
 SKY_TOP: Final = (150, 92, 50)
@@ -47,7 +47,7 @@ class Renderer:
         self.width, self.height = width, height
         self._image = np.zeros((height, width, 4), np.uint8)
         self._brush = Brush(self._image, antialias=antialias)
-        self._pitch = Pitch()
+        self._pitch = shared_pitch()
         self._sky = self._make_sky()
         self._goals = (stadium.goal(0), stadium.goal(1))
         groups = (self._goals[0].faces, self._goals[1].faces, stadium.walls())

@@ -1,0 +1,290 @@
+"""The practice arena's pad from another process: read it (`ArenaPad`), or drive with it (`ArenaSink`).
+
+Both connect to the arena's Unix socket (`wire` has the messages), and connect again by themselves when the arena was
+restarted. Neither waits for the arena, except when connecting (again: at most 0.1 s) and when asking for `stats`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rl_utils.arena.wire import (
+    MAX_PACKET,
+    VERSION,
+    BadMessageError,
+    Kind,
+    PadMessage,
+    Taps,
+    check_path,
+    new_socket,
+    pack_apply,
+    pack_json,
+    socket_path,
+    unpack_json,
+    unpack_pad,
+)
+from rl_utils.controls import LAYOUT_VERSION, REST
+from rl_utils.errors import UserError
+from rl_utils.interfaces import ControllerSink, ControllerSource, Inputs, InputVector, PadInfo
+
+ANSWER_S: Final = 3.0
+"""How long the arena may take to answer a new client: it looks once per picture."""
+STATS_S: Final = 0.5
+RETRY_S: Final = 0.5
+MAX_WAITING: Final = 1200
+"""States kept for `at` (20 s); older ones count only as the state."""
+
+
+class _Link:
+    """A connection to the arena that comes back."""
+
+    def __init__(self, path: Path | None, role: str) -> None:
+        self.path = socket_path() if path is None else path
+        self._role = role
+        self._socket: socket.socket | None = None
+        self._retry_at = 0.0
+        self._closed = False
+        self.about: Mapping[str, Any] = {}
+        check_path(self.path)
+        self._connect(ANSWER_S)
+
+    @property
+    def connected(self) -> bool:
+        return self._socket is not None
+
+    def send(self, packet: bytes) -> bool:
+        """Send without waiting; False when it did not go out."""
+        if self._socket is None:
+            return False
+        try:
+            self._socket.send(packet, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._hang_up()
+            return False
+        return True
+
+    def receive(self, timeout_s: float = 0.0) -> bytes | None:
+        """The next packet; None when there is none in time or the arena is gone."""
+        if self._socket is None:
+            return None
+        try:
+            self._socket.settimeout(timeout_s)
+            packet = self._socket.recv(MAX_PACKET)
+        except (BlockingIOError, TimeoutError):
+            return None
+        except OSError:
+            packet = b""
+        if not packet:
+            self._hang_up()
+            return None
+        return packet
+
+    def try_again(self) -> bool:
+        """While the arena is gone, look for a new one now and then; True when one was found just now."""
+        if self._socket is not None or self._closed or time.monotonic() < self._retry_at:
+            return False
+        self._retry_at = time.monotonic() + RETRY_S
+        try:
+            self._connect(0.1)
+        except UserError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._closed = True
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _connect(self, answer_s: float) -> None:
+        link = new_socket()
+        try:
+            link.settimeout(answer_s)
+            link.connect(str(self.path))
+            _check_owner(link)
+            link.send(pack_json(Kind.HELLO, {"version": VERSION, "role": self._role, "layout": LAYOUT_VERSION}))
+            packet = link.recv(MAX_PACKET)
+            answer = unpack_json(packet)
+        except TimeoutError as error:
+            link.close()
+            raise UserError(f"The arena on {self.path} does not answer", "Close it and start it again") from error
+        except (OSError, BadMessageError) as error:
+            link.close()
+            raise UserError(
+                f"No practice arena is running (nobody listens on {self.path})",
+                f'Start it first: "python -m rl_utils.arena --driver {"pad" if self._role == "sink" else "human"}"',
+            ) from error
+        if packet[0] != Kind.WELCOME:
+            link.close()
+            problem = str(answer.get("problem", "The arena refuses"))
+            raise UserError(problem, str(answer.get("remedy", "Start it again")))
+        self._socket, self.about = link, answer
+
+
+def _check_owner(link: socket.socket) -> None:
+    """In a folder that everybody can write to, somebody else may listen under our name."""
+    _, uid, _ = struct.unpack("iII", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    if uid not in (os.getuid(), 0):
+        raise PermissionError(f"the socket belongs to user {uid}")
+
+
+class ArenaPad(ControllerSource):
+    """Reads the pad that plays in the arena, whoever holds it.
+
+    Args:
+        path: The arena's socket; None takes the usual place.
+
+    Raises:
+        UserError: No arena runs, or it does not answer.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._link = _Link(path, "pad")
+        self._waiting: deque[PadMessage] = deque()
+        self._taps, self._label_taps = Taps(), Taps()
+        self._newest = PadMessage(Inputs(REST), 0)
+
+    def at(self, t_ns: int) -> Inputs:
+        """The pad at `t_ns`, with presses that came and went since the previous call kept as pressed.
+
+        Values, labels, state, episode and source are those of the newest state not after `t_ns`. A press in a former
+        episode says nothing about this one.
+        """
+        self._receive()
+        while self._waiting and self._waiting[0].inputs.t_ns <= t_ns:
+            self._step(self._waiting.popleft())
+        newest = self._newest.inputs
+        values, labels = self._taps.take(), self._label_taps.take()
+        return Inputs(
+            values=values,
+            t_ns=newest.t_ns,
+            labels=None if newest.labels is None else labels,
+            state=newest.state,
+            episode=newest.episode,
+            source=newest.source,
+        )
+
+    @property
+    def tick(self) -> int:
+        """Physics tick of the picture that belongs to the last `at`."""
+        return self._newest.tick
+
+    @property
+    def info(self) -> PadInfo:
+        """The arena's own pad."""
+        names = self._link.about.get("state_names", ())
+        return PadInfo(name="RLAI arena pad", profile="arena", state_names=tuple(map(str, names)))
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Driver, situation and seed of the arena."""
+        return self._link.about
+
+    @property
+    def connected(self) -> bool:
+        """False while no arena is there."""
+        self._receive()
+        return self._link.connected
+
+    def close(self) -> None:
+        """Hang up."""
+        self._link.close()
+
+    def _receive(self) -> None:
+        if self._link.try_again():
+            self._waiting.clear()
+        was_connected = self._link.connected
+        with contextlib.suppress(BadMessageError):
+            while (packet := self._link.receive()) is not None:
+                if packet[0] == Kind.PAD:
+                    self._waiting.append(unpack_pad(packet))
+                if len(self._waiting) > MAX_WAITING:
+                    self._step(self._waiting.popleft())
+        if was_connected and not self._link.connected:
+            # An arena that is gone presses nothing.
+            self._waiting.clear()
+            self._taps.forget()
+            self._label_taps.forget()
+
+    def _step(self, message: PadMessage) -> None:
+        inputs = message.inputs
+        if inputs.episode != self._newest.inputs.episode:
+            self._taps.forget()
+            self._label_taps.forget()
+        self._newest = message
+        self._taps.see(inputs.values)
+        if inputs.labels is not None:
+            self._label_taps.see(inputs.labels)
+
+
+class ArenaSink(ControllerSink):
+    """Drives in an arena that was started with `--driver pad`. The arena releases everything after 250 ms of silence.
+
+    While the arena is gone, inputs go nowhere.
+
+    Args:
+        path: The arena's socket; None takes the usual place.
+
+    Raises:
+        UserError: No arena runs, it does not answer, plays by itself, or somebody else drives it.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._link = _Link(path, "sink")
+        self._stats: dict[str, Any] = {"goals": 0, "own_goals": 0, "touches": 0, "minutes": 0.0, "episodes": 0}
+
+    def apply(self, inputs: InputVector) -> None:
+        """Set every control. (19,) float32 in [0, 1]."""
+        self._link.try_again()
+        self._link.send(pack_apply(inputs))
+
+    def release(self) -> None:
+        """Everything at rest."""
+        self._link.send(bytes([Kind.RELEASE]))
+
+    @property
+    def connected(self) -> bool:
+        """False since the arena was found to be gone."""
+        return self._link.connected
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Driver, situation and seed of the arena."""
+        return self._link.about
+
+    @property
+    def stats(self) -> Mapping[str, Any]:
+        """What happened while this sink drove: goals, own_goals, touches, minutes and (finished) episodes.
+
+        Also goals_per_min, own_goals_per_min and touches_per_min, each with `_low` and `_high` (95 %), once it drove.
+        The last known numbers when the arena is gone.
+        """
+        if self._link.send(bytes([Kind.ASK])):
+            deadline = time.monotonic() + STATS_S
+            while (left := deadline - time.monotonic()) > 0:
+                packet = self._link.receive(left)
+                if packet is None:
+                    break
+                if packet[0] == Kind.STATS:
+                    with contextlib.suppress(BadMessageError):
+                        self._stats = unpack_json(packet)
+                    break
+        return dict(self._stats)
+
+    def close(self) -> None:
+        """Release and hang up."""
+        self.release()
+        self._link.close()
