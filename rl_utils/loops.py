@@ -13,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 
-from rl_utils.console import StatusLine
 from rl_utils.cuts import CutDetector
 from rl_utils.data_batcher import BatchSaver
 from rl_utils.interfaces import (
@@ -224,13 +223,13 @@ def drive(
                     hands.count(tick, pacer.period_ns)
                 hands.answer(frame)
                 done.driven_s = done.ticks / fps
+            elif frames.exhausted:
+                reason = "no further frames"
+                break
             else:
                 hands.pause()
             if on_status is not None:
                 on_status(done)
-            if frame is None and frames.exhausted:
-                reason = "no further frames"
-                break
             if limit is not None and done.ticks >= limit:
                 reason = "--minutes reached"
                 break
@@ -287,14 +286,10 @@ class _Hands:
         self.done.problem = self._frames.problem or "nothing to capture"
 
 
-def record_status(done: RecordProgress, saver_text: str, fps: float) -> str:
-    """The live line of a recording."""
-    head = f"paused: {done.problem}" if done.problem else f"recording {fps:4.1f} fps"
-    return f"{head} | {done.samples} frames, {done.late} late, {done.missed} missed | {saver_text}"
-
-
-def drive_status(done: DriveProgress, minutes: float) -> str:
+def drive_status(done: DriveProgress, minutes: float, *, real_time: bool = True) -> str:
     """The live line of a drive."""
+    if not real_time:
+        return f"{done.ticks} frames"
     head = f"released: {done.problem}" if done.problem else "BOT DRIVING"
     recent = 300
     times = f"{_clock(done.driven_s)} of {_clock(minutes * 60)}"
@@ -304,9 +299,3 @@ def drive_status(done: DriveProgress, minutes: float) -> str:
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-def throttled(line: StatusLine, text: Callable[[], str]) -> None:
-    """Show `text()` when the line is due, without making it up in between."""
-    if line.due():
-        line.show(text())

@@ -1,0 +1,119 @@
+"""Let a trained policy drive: capture → the shared preprocess → policy → virtual gamepad. For offline modes only."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from rl_utils.config import EvalConfig, parse_config
+from rl_utils.console import StatusLine, log
+from rl_utils.errors import user_errors
+
+if TYPE_CHECKING:
+    from rl_utils.interfaces import ControllerSink, FrameSource, Policy
+    from rl_utils.loops import DriveProgress, DriveSubscriber
+
+
+@user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Drive until the time is over, Ctrl+C, or a hand on the physical gamepad."""
+    config = parse_config(EvalConfig, argv, prog="eval.py")
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    from rl_utils.devices import open_drive, open_driver
+
+    policy = open_driver(config)
+    fps = config.fps or policy.fps
+    with open_drive(config, fps=fps, size=policy.capture_size) as (frames, sink):
+        return _drive(config, frames, policy, sink, fps)
+
+
+def _drive(config: EvalConfig, frames: FrameSource, policy: Policy, sink: ControllerSink, fps: float) -> int:
+    from rl_utils.devices import open_kill_switch
+    from rl_utils.loops import drive, drive_status
+    from rl_utils.signals import stop_on_signals
+
+    line = StatusLine()
+    in_arena = frames.info.is_arena
+    live = frames.real_time and config.sink != "log"
+
+    def on_status(done: DriveProgress) -> None:
+        if line.due():
+            line.show(drive_status(done, config.minutes, real_time=frames.real_time))
+
+    with ExitStack() as stack:
+        subscribers = _subscribers(config, frames, fps, stack)
+        switch = open_kill_switch(config) if live else None
+        if switch is not None:
+            stack.callback(switch.close)
+        # Innermost, so that a signal that comes while subscribers close still meets a released pad.
+        stopped = stack.enter_context(stop_on_signals())
+
+        def stop() -> str:
+            if stopped():
+                return "stopped"
+            if switch is not None and switch.touched():
+                return f"a hand on the gamepad ({switch.reason})"
+            if in_arena and not frames.info.is_arena:
+                return "another window than the arena's has come up"
+            return ""
+
+        if live:
+            how = "Ctrl+C or touching your gamepad stops it" if switch else "Ctrl+C stops it (no gamepad is plugged in)"
+            log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min. {how}.")
+        limit = None if config.replay_path is not None else config.minutes
+        try:
+            done = drive(
+                frames, policy, sink, fps=fps, stop=stop, minutes=limit, subscribers=subscribers, on_status=on_status
+            )
+        finally:
+            line.end()
+        play = dict(sink.stats)
+    _print_summary(config, frames, done, play)
+    return 0
+
+
+def _subscribers(config: EvalConfig, frames: FrameSource, fps: float, stack: ExitStack) -> list[DriveSubscriber]:
+    """What listens to the drive, as the options ask for it."""
+    from rl_utils.listeners import DriveRecorder, InputLog, Show
+
+    listeners: list[DriveSubscriber] = []
+    if config.log_inputs is not None:
+        listeners.append(stack.enter_context(InputLog(config.log_inputs)))
+    if config.record is not None:
+        listeners.append(
+            stack.enter_context(DriveRecorder(config.record, frames.info, fps=fps, block=not frames.real_time))
+        )
+    if config.show:
+        listeners.append(stack.enter_context(Show("RLAI: what the bot presses")))
+    return listeners
+
+
+def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress, play: dict[str, Any]) -> None:
+    print(f"Drove {done.driven_s:.1f} s ({done.ticks} frames), {done.pauses} pauses; ended: {done.ended_by}.")
+    p50, p99 = done.latency_ms(50), done.latency_ms(99)
+    if frames.real_time:
+        print(f"Frame to pad p50 {p50:.1f} ms, p99 {p99:.1f} ms; {done.late} late ticks, {done.missed} missed.")
+    if play:
+        rates = f"{play['touches']} touches and {play['goals']} goals in {play['minutes']:.1f} min"
+        print(f"Played: {rates}, {play['own_goals']} own goals.")
+    if config.report is not None:
+        report = {
+            "seconds": done.driven_s,
+            "ticks": done.ticks,
+            "late": done.late,
+            "missed": done.missed,
+            "pauses": done.pauses,
+            "ended_by": done.ended_by,
+            "latency_ms_p50": p50,
+            "latency_ms_p99": p99,
+            "play": play,
+        }
+        config.report.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""python -m rl_utils.bench: speed on this machine, always beside the alternative or an empty loop in the same run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rl_utils.config import BenchConfig, parse_config
+from rl_utils.console import log
+from rl_utils.errors import UserError, user_errors
+
+Row = Mapping[str, Any]
+Part = Callable[[float], list[dict[str, object]]]
+
+
+def _part(name: str) -> Part:
+    """The measurement behind a name; each lives beside what it measures and loads it only now."""
+    if name == "capture":
+        from rl_utils.bench_capture import bench_capture
+
+        return bench_capture
+    if name == "record":
+        from rl_utils.bench_record import bench_record
+
+        return bench_record
+    if name == "load":
+        from rl_utils.bench_learning import bench_load
+
+        return bench_load
+    if name == "train":
+        from rl_utils.bench_learning import bench_train
+
+        return bench_train
+    from rl_utils.bench_drive import bench_drive
+
+    return bench_drive
+
+
+PARTS = ("capture", "record", "load", "train", "drive")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as aligned text; a column that no row fills is left out."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [columns, *([_text(row.get(key, "")) for key in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(_pad(cell, width, i) for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
+        for line in cells
+    )
+
+
+def _pad(cell: str, width: int, column: int) -> str:
+    return cell.ljust(width) if column == 0 else cell.rjust(width)
+
+
+def _text(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+@user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    config = parse_config(BenchConfig, argv, prog="python -m rl_utils.bench")
+    results: dict[str, list[dict[str, object]]] = {}
+    failed = False
+    for name in dict.fromkeys(config.what or PARTS):
+        log(f"Measuring {name} ...")
+        try:
+            rows = _part(name)(config.seconds)
+        except UserError as error:
+            if config.what:
+                raise
+            log(f"{name} was left out: {error}")
+            failed = True
+            continue
+        results[name] = rows
+        print(f"\n{name}\n{table(rows)}", flush=True)
+    if config.json is not None:
+        config.json.write_text(json.dumps(results, indent=2) + "\n")
+    return 2 if failed and not results else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

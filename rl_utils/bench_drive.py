@@ -1,0 +1,112 @@
+"""Frame to pad, in real time: the arena's window captured, a policy asked, the arena's pad set; and an empty loop."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rl_utils.interfaces import ControllerSink, FrameSource, Policy
+from rl_utils.loops import drive
+from rl_utils.pacing import Pacer, Tick
+
+RATES_HZ = (30.0, 60.0)
+
+
+def bench_drive(seconds: float) -> list[dict[str, object]]:
+    """Measure the driving loop at 30 and 60 Hz with both networks (untrained: their speed does not depend on weights).
+
+    Returns:
+        Rows: rate_hz, latency p50 and p99 in ms from before the grab to after the pad was set, how late ticks began
+        (p99), late ticks, CPU share of one core; and the same for a loop that does nothing.
+
+    Raises:
+        UserError: No display and no Xvfb, or the arena cannot run here.
+    """
+    from rl_utils.demo import screen
+
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        stack.enter_context(screen(folder))
+        frames, sink = stack.enter_context(_arena(folder))
+        for rate in RATES_HZ:
+            rows.append(_empty_loop(rate, seconds))
+            for network, policy in _policies(rate):
+                rows.append({"loop": network, "rate_hz": rate} | _drive(frames, policy, sink, rate, seconds))
+    return rows
+
+
+@contextmanager
+def _arena(folder: Path) -> Iterator[tuple[FrameSource, ControllerSink]]:
+    from rl_utils.arena.link import ArenaSink
+    from rl_utils.config import GAME_TITLE
+    from rl_utils.get_current_frame import WindowFrames
+
+    socket = folder / "arena.sock"
+    words = (sys.executable, "-m", "rl_utils.arena", "--driver", "pad", "--socket", str(socket))
+    arena = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    try:
+        with WindowFrames(GAME_TITLE, require_focus=False) as frames:
+            frames.wait_for_window(30)
+            with ArenaSink(socket) as sink:
+                yield frames, sink
+    finally:
+        arena.terminate()
+        arena.wait()
+
+
+def _policies(rate_hz: float) -> Iterator[tuple[str, Policy]]:
+    from rl_utils.model import build_network, default_arguments, default_spec
+    from rl_utils.policy import NetworkPolicy
+
+    torch.set_num_threads(1)
+    for name in ("motion", "rocketnet"):
+        spec = default_spec(name, rate_hz)
+        network = build_network(name, default_arguments(name, spec))
+        yield name, NetworkPolicy(network, spec, fps=rate_hz, capture_size=(480, 270))
+
+
+def _empty_loop(rate_hz: float, seconds: float) -> dict[str, object]:
+    pacer = Pacer(rate_hz)
+    cpu = time.process_time()
+    late = [pacer.wait().late_ns / 1e6 for _ in range(round(seconds * rate_hz))]
+    share = (time.process_time() - cpu) / seconds
+    return {"loop": "empty", "rate_hz": rate_hz, "late_ms_p99": float(np.percentile(late, 99)), "cpu_share": share}
+
+
+class _Timed(Pacer):
+    """Notes how late each tick began."""
+
+    def __init__(self, rate_hz: float) -> None:
+        super().__init__(rate_hz)
+        self.late_ms: list[float] = []
+
+    def wait(self) -> Tick:
+        """Wait, and note."""
+        tick = super().wait()
+        self.late_ms.append(tick.late_ns / 1e6)
+        return tick
+
+
+def _drive(
+    frames: FrameSource, policy: Policy, sink: ControllerSink, rate_hz: float, seconds: float
+) -> dict[str, object]:
+    pacer = _Timed(rate_hz)
+    cpu = time.process_time()
+    done = drive(frames, policy, sink, fps=rate_hz, stop=lambda: "", minutes=seconds / 60, pacer=pacer)
+    share = (time.process_time() - cpu) / seconds
+    return {
+        "latency_ms_p50": done.latency_ms(50),
+        "latency_ms_p99": done.latency_ms(99),
+        "late_ms_p99": float(np.percentile(pacer.late_ms, 99)),
+        "late_ticks": done.late,
+        "cpu_share": share,
+    }

@@ -1,0 +1,228 @@
+"""Names on the command line → devices. Imports happen here, when one is really wanted, so that --help stays instant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from rl_utils.config import CollectConfig, EvalConfig, WindowSize
+from rl_utils.controls import REST
+from rl_utils.errors import UserError
+from rl_utils.interfaces import (
+    ControllerSink,
+    ControllerSource,
+    FrameSource,
+    Image,
+    Inputs,
+    InputVector,
+    PadInfo,
+    Policy,
+)
+
+if TYPE_CHECKING:
+    from rl_utils.arena.direct import DirectArena
+    from rl_utils.policy import NetworkPolicy
+    from rl_utils.recordings import Recording
+    from rl_utils.safety import TouchMonitor
+
+
+class NoPad(ControllerSource):
+    """`--pad none`: a recording of pictures alone."""
+
+    def at(self, t_ns: int) -> Inputs:
+        """Everything at rest, always."""
+        return Inputs(REST)
+
+    @property
+    def info(self) -> PadInfo:
+        """No pad."""
+        return PadInfo(name="none", profile="none")
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class LogSink(ControllerSink):
+    """`--sink log`: nobody is driven; what would have been pressed goes to --log-inputs."""
+
+    def apply(self, inputs: InputVector) -> None:
+        """Press nothing."""
+
+    def release(self) -> None:
+        """Nothing is pressed."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class RecordedInputs(Policy):
+    """`eval.py --inputs DIR`: answers every frame with the next inputs of a recording, whatever it shows."""
+
+    def __init__(self, recordings: list[Recording]) -> None:
+        self.fps = recordings[0].fps
+        self.capture_size = recordings[0].size
+        self._inputs = np.concatenate([recording.inputs for recording in recordings])
+        self._next = 0
+
+    @property
+    def minutes(self) -> float:
+        """How long they last."""
+        return len(self._inputs) / self.fps / 60
+
+    def reset(self) -> None:
+        """Losing the window pauses the replay; it goes on where it was."""
+
+    def act(self, image: Image) -> InputVector:
+        """The next inputs; at rest after the last ones."""
+        if self._next >= len(self._inputs):
+            return REST
+        self._next += 1
+        return cast(InputVector, self._inputs[self._next - 1])
+
+
+def arena_socket() -> Path | None:
+    """Where the arena listens, if the environment says so (several arenas on one machine, as in the demo)."""
+    named = os.environ.get("RLAI_ARENA_SOCKET")
+    return Path(named) if named else None
+
+
+@contextmanager
+def open_play(config: CollectConfig) -> Iterator[tuple[FrameSource, ControllerSource]]:
+    """Open what `collect.py` records: frames and pad.
+
+    Raises:
+        UserError: No display, no window in time, no pad, no arena.
+    """
+    if config.frames == "arena":
+        with _direct_arena(
+            config.situation, config.seed, fps=config.fps, size=config.size_px, driver=config.driver, noise=config.noise
+        ) as arena:
+            yield arena, arena.pad
+        return
+    from rl_utils.get_current_frame import WindowFrames
+
+    with WindowFrames(config.window, config.size_px) as frames:
+        frames.wait_for_window(config.wait)
+        with _open_pad(config) as pad:
+            yield frames, pad
+
+
+def _open_pad(config: CollectConfig) -> ControllerSource:
+    if config.pad == "none":
+        return NoPad()
+    if config.pad == "arena":
+        from rl_utils.arena.link import ArenaPad
+
+        return ArenaPad(arena_socket())
+    from rl_utils.controller_reader import ControllerReader
+
+    return ControllerReader(config.device)
+
+
+def _direct_arena(
+    situation: str, seed: int, *, fps: float, size: WindowSize, driver: str | None, noise: float
+) -> DirectArena:
+    from rl_utils.arena.direct import DirectArena
+
+    if 120 % fps:
+        raise UserError(f"{fps:g} fps do not divide the arena's 120 Hz", "Use --fps 30 or 60")
+    return DirectArena(situation, seed, fps=fps, size=size, driver=driver, noise=noise)
+
+
+@contextmanager
+def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[tuple[FrameSource, ControllerSink]]:
+    """Open what `eval.py` drives: frames and the pad that is pressed, wrapped in the safety rules.
+
+    Args:
+        config: Which devices.
+        fps: Decisions per second.
+        size: (width, height) in px of the pictures the policy learned from.
+
+    Raises:
+        UserError: No display, no window in time, /dev/uinput not writable, no arena.
+    """
+    if config.frames == "arena":
+        with _direct_arena(config.situation, config.seed, fps=fps, size=size, driver=None, noise=0.0) as arena:
+            yield arena, arena.sink if config.sink == "arena" else LogSink()
+        return
+    if config.replay_path is not None:
+        from rl_utils.recordings import open_recordings
+        from rl_utils.replay import ReplayFrames
+
+        with ReplayFrames(_one_recording(open_recordings([config.replay_path]), config.replay_path)) as replay:
+            yield replay, LogSink()
+        return
+    from rl_utils.get_current_frame import WindowFrames
+
+    with WindowFrames(config.window, size) as frames:
+        frames.wait_for_window(config.wait)
+        with _open_sink(config, frames) as sink:
+            yield frames, sink
+
+
+def _one_recording(recordings: list[Recording], path: Path) -> Recording:
+    if len(recordings) > 1:
+        names = ", ".join(recording.name for recording in recordings[:3])
+        raise UserError(f"{path} holds {len(recordings)} sessions ({names}, ...)", "Name one of them")
+    return recordings[0]
+
+
+def _open_sink(config: EvalConfig, frames: FrameSource) -> ControllerSink:
+    if config.sink == "log":
+        return LogSink()
+    from rl_utils.safety import SafeSink, require_no_anti_cheat, require_offline_promise
+
+    if config.sink == "arena":
+        from rl_utils.arena.link import ArenaSink
+
+        return SafeSink(ArenaSink(arena_socket()), allow_menu=config.allow_menu)
+
+    def guard() -> None:
+        if not frames.info.is_arena:
+            require_no_anti_cheat()
+
+    guard()
+    if not frames.info.is_arena:
+        require_offline_promise(given=config.yes_offline)
+    from rl_utils.apply_inputs import InputApplier
+
+    applier = InputApplier(allow_menu=config.allow_menu, dead_zone=config.dead_zone)
+    return SafeSink(applier, allow_menu=config.allow_menu, guard=guard)
+
+
+def open_kill_switch(config: EvalConfig) -> TouchMonitor | None:
+    """Watch the physical gamepad, whose touch ends the drive; None where there is none and none was asked for.
+
+    Raises:
+        UserError: The gamepad named with --device is not there.
+    """
+    from rl_utils.controller_reader import ControllerReader
+    from rl_utils.safety import TouchMonitor
+
+    try:
+        return TouchMonitor(ControllerReader(config.device))
+    except UserError:
+        if config.device is not None:
+            raise
+        return None
+
+
+def open_driver(config: EvalConfig) -> NetworkPolicy | RecordedInputs:
+    """Load the policy, or the recorded inputs that stand in for it.
+
+    Raises:
+        UserError: The file is missing, no checkpoint, or made for another layout.
+    """
+    if config.inputs is not None:
+        from rl_utils.recordings import open_recordings
+
+        return RecordedInputs(open_recordings([config.inputs]))
+    assert config.checkpoint is not None
+    from rl_utils.checkpoint import load_policy
+
+    return load_policy(config.checkpoint)
