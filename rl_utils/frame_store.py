@@ -1,0 +1,195 @@
+"""Pictures at model size, ready for training: in memory as far as they fit, decoded when needed beyond that.
+
+Recorded pictures are decoded and shrunk once, by threads (every decoder releases the GIL), into one block of bytes; a
+batch is then a gather of 14 kB rows. Worker processes and float32 on the host, as in the article's loader, cost 10 to
+60 times as much (facts of this project, storage B). One picture of an article file costs as much as 313 of them, so
+those never are decoded one by one: what does not fit into memory goes to a file in the run's folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl_utils.dataset import Indices
+from rl_utils.errors import UserError
+from rl_utils.preprocess import PreprocessSpec, shrink
+from rl_utils.recordings import Recording
+
+BLOCK: Final = 64
+"""Pictures that a thread decodes at a time: small enough to show progress and to stop within a moment."""
+MEMORY_SHARE: Final = 0.6
+"""Of the memory that is free, how much the store may take whatever it was allowed."""
+
+logger = logging.getLogger(__name__)
+
+
+class FrameStore:
+    """The pictures of several recordings, by one running index over all of them.
+
+    Args:
+        recordings: In the order of the running index.
+        spec: What the network wants to see.
+        cache_bytes: Memory for pictures held ready.
+        spill: Folder for what of the article's files does not fit.
+        threads: Threads that decode.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        spec: PreprocessSpec,
+        *,
+        cache_bytes: int,
+        spill: Path,
+        threads: int | None = None,
+    ) -> None:
+        self.spec = spec
+        self._recordings = recordings
+        self._starts = np.concatenate([[0], np.cumsum([len(r) for r in recordings])])
+        self._frame_bytes = 3 * spec.width * spec.height
+        self._slot: Indices = np.full(self._starts[-1], -1, np.int64)
+        self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
+        self._spill_file = spill / "frames.cache"
+        ready, spilled = self._plan(min(cache_bytes, round(MEMORY_SHARE * available_memory())))
+        shape = (3, spec.height, spec.width)
+        self._ready = np.empty((len(ready), *shape), np.uint8)
+        self._spilled = self._open_spill(len(spilled), shape) if len(spilled) else self._ready[:0]
+        self._to_load = np.concatenate([ready, spilled])
+        self._slot[self._to_load] = np.arange(len(self._to_load))
+
+    def __len__(self) -> int:
+        return len(self._slot)
+
+    @property
+    def ready_share(self) -> float:
+        """Share of the pictures that are held ready."""
+        return len(self._to_load) / max(1, len(self))
+
+    def _plan(self, cache_bytes: int) -> tuple[Indices, Indices]:
+        """Which pictures to hold in memory and which in the file: the article's first, as they are slow to decode."""
+        room = cache_bytes // self._frame_bytes
+        spans = [np.arange(a, b) for a, b in zip(self._starts[:-1], self._starts[1:], strict=True)]
+        none = np.empty(0, np.int64)
+        slow = np.concatenate([none, *(s for s, r in zip(spans, self._recordings, strict=True) if r.is_article)])
+        fast = np.concatenate([none, *(s for s, r in zip(spans, self._recordings, strict=True) if not r.is_article)])
+        order = np.concatenate([slow, fast])
+        return order[:room], slow[room:]
+
+    def _open_spill(self, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        need = count * self._frame_bytes
+        free = shutil.disk_usage(self._spill_file.parent).free
+        if need > 0.9 * free:
+            raise UserError(
+                f"The article's files need {need / 1e9:.1f} GB more than --cache-gb at {self.spec.width}x"
+                f"{self.spec.height}, and {self._spill_file.parent} has {free / 1e9:.1f} GB left",
+                "Train on fewer files, choose an --out on a larger disk, or use --model motion, which needs a ninth",
+            )
+        logger.info("%.1f GB of pictures go to %s for the time of the run", need / 1e9, self._spill_file)
+        return np.memmap(self._spill_file, np.uint8, "w+", shape=(count, *shape))
+
+    def load(self, on_progress: Callable[[int], None], stop: Callable[[], bool]) -> bool:
+        """Decode what is to be held ready.
+
+        Args:
+            on_progress: Called with the number of pictures done.
+            stop: Asked often; when true, loading ends early.
+
+        Returns:
+            Whether everything is ready.
+
+        Raises:
+            UserError: A picture is damaged.
+        """
+        blocks = [self._to_load[i : i + BLOCK] for i in range(0, len(self._to_load), BLOCK)]
+        done = 0
+
+        def load_block(indices: Indices) -> int:
+            if not stop():
+                for slot, planes in zip(self._slot[indices].tolist(), self._decode(indices), strict=True):
+                    self._row(slot)[:] = planes
+            return len(indices)
+
+        for count in self._pool.map(load_block, blocks):
+            if stop():
+                return False
+            done += count
+            on_progress(done)
+        return True
+
+    def _row(self, slot: int) -> NDArray[np.uint8]:
+        ready = len(self._ready)
+        row: NDArray[np.uint8] = self._ready[slot] if slot < ready else self._spilled[slot - ready]
+        return row
+
+    def _decode(self, indices: Indices) -> list[NDArray[np.uint8]]:
+        """Pictures at model size, (3, height, width) each, in the order of `indices` (ascending)."""
+        owners = np.searchsorted(self._starts, indices, side="right") - 1
+        pictures = []
+        for owner in np.unique(owners).tolist():
+            members = indices[owners == owner] - self._starts[owner]
+            pictures += [shrink(frame, self.spec) for frame in self._recordings[owner].read_frames(members)]
+        return pictures
+
+    def stacks(self, indices: Indices, firsts: Indices) -> NDArray[np.uint8]:
+        """What a network sees at some moments, exactly as `preprocess.History` would have shown it.
+
+        Args:
+            indices: (B,) running indices of the newest pictures.
+            firsts: (B,) for each, the first picture that may be looked at: the beginning of its segment.
+
+        Returns:
+            (B, channels, height, width) uint8.
+        """
+        moments = np.stack([np.maximum(indices - offset, firsts) for offset, _ in self.spec.planes], axis=1)
+        planes = np.array([plane for _, plane in self.spec.planes])
+        slots = self._slot[moments]
+        ready = len(self._ready)
+        if ((slots >= 0) & (slots < ready)).all():
+            # One gather of whole planes; indexing pictures and planes separately takes fifteen times as long.
+            gathered: NDArray[np.uint8] = self._ready.reshape(-1, *self._ready.shape[2:])[slots * 3 + planes]
+            return gathered
+        missing = np.unique(moments[slots < 0])
+        decoded = self._decode_many(missing)
+        places = np.searchsorted(missing, moments)
+        out = np.empty((*slots.shape, self.spec.height, self.spec.width), np.uint8)
+        for row, channel in np.ndindex(slots.shape):
+            slot = slots[row, channel]
+            picture = self._row(slot) if slot >= 0 else decoded[places[row, channel]]
+            out[row, channel] = picture[planes[channel]]
+        return out
+
+    def _decode_many(self, indices: Indices) -> list[NDArray[np.uint8]]:
+        if not len(indices):
+            return []
+        parts = np.array_split(indices, min(len(indices), 2 * self._pool._max_workers))
+        return [planes for part in self._pool.map(self._decode, parts) for planes in part]
+
+    def close(self) -> None:
+        """Free the memory and remove the file."""
+        self._pool.shutdown(cancel_futures=True)
+        self._ready = self._spilled = np.empty((0, 3, 1, 1), np.uint8)
+        self._spill_file.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+
+def available_memory() -> int:
+    """Bytes that a program may take without others being swapped out. Source: MemAvailable, proc(5)."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

@@ -1,0 +1,109 @@
+"""README.md beside a checkpoint: what it learned from, how good it is, what it cannot do, where it may drive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rl_utils.checkpoint import Checkpoint, write_whole
+from rl_utils.metrics import as_markdown
+
+_CARD = """# A policy for Rocket League: {name}
+
+Trained {minutes:.1f} min on {played:.1f} min of play ({samples:,} frames at {fps:g} Hz, {size}) by RLAI
+{version}{commit}.
+It sees {view}. It answers {fps:g} times a second with 11 buttons and 8 axes.
+
+## Where it may drive
+
+In the practice arena, and in the real game **offline only**: free play, training, matches against the game's bots.
+Bots in online play break the game's Terms of Use; `eval.py` does not drive while the game's anti-cheat runs.
+
+## Data
+
+| recording | frames | rate | size | labels |
+| --- | --- | --- | --- | --- |
+{recordings}
+
+Fingerprint (SHA-256 of inputs and times): `{fingerprint}`
+
+## Held-out play
+
+{held_out:,} frames from whole stretches of time that training never came within {gap:g} s of. Loss ({loss_name})
+{loss:.4f} after pass {epoch}; buttons right {buttons:.1%}, axes within 5 % {axes:.1%}, all 19 right {all_right:.1%}
+(repeating the last inputs: {copy_buttons:.1%}, {copy_axes:.1%}, {copy_all:.1%}; it cannot play).
+
+{table}
+
+F1 of buttons: higher is better. Error of axes, as a share of the way: lower is better. "At changes": only where that
+control changed since the frame before, where repeating the last inputs is always wrong.
+
+## Score
+
+Frame by frame numbers do not rank policies. Play does:
+
+```
+python -m rl_utils.arena score --checkpoint {file}
+```
+
+## Limits
+
+It knows what its recordings show. Other maps, cars, camera settings, HUD layouts or resolutions than in the recordings
+are strange to it; so are situations the player never got into. It has no memory beyond {memory}.
+"""
+
+
+def write_model_card(checkpoint: Checkpoint, path: Path) -> None:
+    """Write README.md beside a checkpoint.
+
+    Args:
+        checkpoint: With metrics, training settings and data.
+        path: The checkpoint's file.
+
+    Raises:
+        UserError: The disk is full.
+    """
+    write_whole(path.with_name("README.md"), model_card(checkpoint, path.name).encode())
+
+
+def model_card(checkpoint: Checkpoint, file: str) -> str:
+    """The text of the card for a checkpoint in `file`."""
+    metrics, training, data = checkpoint.metrics, checkpoint.training, checkpoint.data
+    held_out: Mapping[str, Any] = metrics["held_out"]
+    policy, copy = held_out["policy"], held_out["copy_last"]
+    spec = checkpoint.spec
+    ages = [f"{1000 * offset / checkpoint.fps:.0f}" for offset in spec.offsets[1:]]
+    size = f"{spec.width}x{spec.height}"
+    older = f" and the {spec.older} of those {' and '.join(ages)} ms before" if ages else ""
+    return _CARD.format(
+        name=checkpoint.model_name,
+        minutes=metrics["seconds"] / 60,
+        played=data["minutes"],
+        samples=data["samples"],
+        fps=checkpoint.fps,
+        size="x".join(map(str, checkpoint.capture_size)),
+        version=training["version"],
+        commit=f", commit {training['commit'][:12]}" if training["commit"] else "",
+        view=f"the newest picture at {size} in colour{older}",
+        recordings="\n".join(
+            f"| {r['name']} | {r['samples']:,} | {r['fps']:g} Hz | {r['size'][0]}x{r['size'][1]} | "
+            f"{'yes' if r['labels'] else 'inputs'} |"
+            for r in data["recordings"]
+        ),
+        fingerprint=data["sha256"],
+        held_out=held_out["samples"],
+        gap=training["settings"]["val_gap_s"],
+        loss_name=training["settings"]["loss"],
+        loss=metrics["loss"],
+        epoch=metrics["epoch"],
+        buttons=policy["button_accuracy"],
+        axes=policy["axis_accuracy"],
+        all_right=policy["all_right"],
+        copy_buttons=copy["button_accuracy"],
+        copy_axes=copy["axis_accuracy"],
+        copy_all=copy["all_right"],
+        table=as_markdown(held_out),
+        file=file,
+        memory=f"{ages[-1]} ms" if ages else "the one picture it sees",
+    )

@@ -1,0 +1,122 @@
+"""How fast to learn at which point of a run, and which point that is: by steps, or by the time that is left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+# Source: the article's OneCycleLR: pct_start 0.3, div_factor 25, final_div_factor 1000; the rest is torch's default.
+RISE_SHARE: Final = 0.3
+START_DIVISOR: Final = 25.0
+FINAL_DIVISOR: Final = 1000.0
+BETA1_HIGH, BETA1_LOW = 0.95, 0.85
+
+MIN_TRAINING_SHARE: Final = 0.2
+"""When reading the recordings took nearly all of the time, training still gets this share of the budget."""
+FINISH_S: Final = 2.0
+"""For saving, the plot and the model card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Settings of AdamW at one step.
+
+    Attributes:
+        lr: Learning rate.
+        beta1: Decay of the mean of gradients, low where the rate is high.
+    """
+
+    lr: float
+    beta1: float
+
+
+def one_cycle(step: float, total: float, highest: float) -> Pace:
+    """The OneCycle policy: up to `highest` in 30 % of the steps, down to a 25,000th of it at the last one.
+
+    A function of where the run stands instead of torch's counter, so that it also fits a run whose number of steps is
+    not known beforehand. At whole steps it equals torch.optim.lr_scheduler.OneCycleLR.
+
+    Args:
+        step: From 0 to total - 1.
+        total: Number of steps, at least 2.
+        highest: The highest learning rate.
+    """
+    peak, last = RISE_SHARE * total - 1, total - 1
+    start, final = highest / START_DIVISOR, highest / START_DIVISOR / FINAL_DIVISOR
+    if step <= peak:
+        share = step / peak
+        return Pace(_cosine(start, highest, share), _cosine(BETA1_HIGH, BETA1_LOW, share))
+    share = min(1.0, (step - peak) / (last - peak))
+    return Pace(_cosine(highest, final, share), _cosine(BETA1_LOW, BETA1_HIGH, share))
+
+
+def _cosine(begin: float, end: float, share: float) -> float:
+    return end + (begin - end) / 2 * (1 + math.cos(math.pi * share))
+
+
+class StepSchedule:
+    """A run of a known number of steps.
+
+    Args:
+        total: Number of optimiser steps.
+        highest: The highest learning rate.
+    """
+
+    def __init__(self, total: int, highest: float) -> None:
+        self._total = max(2, total)
+        self._highest = highest
+
+    def progress(self, step: int) -> float:
+        """Share of the run that is done after `step` steps, in [0, 1]."""
+        return min(1.0, step / self._total)
+
+    def pace(self, step: int) -> Pace:
+        """Settings for the step with this number, from 0."""
+        return one_cycle(min(step, self._total - 1), self._total, self._highest)
+
+
+class TimeSchedule:
+    """A run of a known length in time, however fast the machine is.
+
+    The budget includes reading the recordings. What the last validation will take is set aside.
+
+    Args:
+        budget_s: Wall time of the whole run.
+        highest: The highest learning rate.
+        spent_s: Training time of earlier parts of the run (resumed).
+        made: When the budget began to run, by `now`.
+        now: The clock, in seconds.
+    """
+
+    VIRTUAL_STEPS: Final = 100_000
+
+    def __init__(
+        self, budget_s: float, highest: float, *, spent_s: float, made: float, now: Callable[[], float]
+    ) -> None:
+        self._highest = highest
+        self._now = now
+        self._budget = budget_s
+        self._spent = spent_s
+        self._made = made
+        self._began: float | None = None
+        self._end = 0.0
+        self.validation_s = 0.0
+
+    def begin(self) -> None:
+        """Training begins now: what reading took is gone."""
+        self._began = self._now()
+        left = self._budget - (self._began - self._made) - self._spent
+        self._end = self._began + max(left, MIN_TRAINING_SHARE * self._budget if not self._spent else 0.0)
+
+    def progress(self, step: int) -> float:
+        """Share of the run that is done now, in [0, 1]."""
+        assert self._began is not None
+        end = self._end - self.validation_s - FINISH_S
+        origin = self._began - self._spent
+        return min(1.0, (self._now() - origin) / max(end - origin, 1e-9))
+
+    def pace(self, step: int) -> Pace:
+        """Settings for the next step."""
+        return one_cycle(self.progress(step) * (self.VIRTUAL_STEPS - 1), self.VIRTUAL_STEPS, self._highest)

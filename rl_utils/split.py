@@ -1,0 +1,75 @@
+"""What is held out: whole stretches of play time with a gap on both sides, never shuffled frames.
+
+Neighbouring frames are nearly the same picture with the same inputs. In the article's random split 97 % of the
+held-out frames have a neighbour that was trained on, so its validation loss measures memory (facts, article H).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl_utils.errors import UserError
+
+STRETCH_S: Final = 30.0
+"""Held-out stretches are about this long where there is enough play: several goals' worth, and few gaps."""
+MAX_STRETCHES: Final = 20
+
+
+def play_time(
+    timestamps_ns: NDArray[np.int64], firsts: NDArray[np.int64], period_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """A clock over all recordings that only runs while something is recorded.
+
+    Pauses and the borders of recordings count as one frame, so a gap on this clock is never shorter in real time.
+
+    Args:
+        timestamps_ns: (N,) of all recordings, one after the other.
+        firsts: (N,) index of the first sample of each sample's segment.
+        period_s: (N,) target time between frames.
+
+    Returns:
+        (N,) float64 seconds, rising.
+    """
+    steps = np.diff(timestamps_ns, prepend=timestamps_ns[:1]) / 1e9
+    joined = np.arange(len(firsts)) > firsts
+    steps = np.where(joined, np.clip(steps, 0.1 * period_s, 2 * period_s), period_s)
+    return np.cumsum(steps)
+
+
+def split_by_time(
+    time_s: NDArray[np.float64], *, share: float, gap_s: float, seed: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Hold out stretches that are spread over the play, one at a random place in each period.
+
+    Args:
+        time_s: (N,) rising, from `play_time`.
+        share: Of the time, how much is held out.
+        gap_s: Left out on both sides of a held-out stretch.
+        seed: Of the places.
+
+    Returns:
+        Two masks (N,): to train on, held out. Samples in a gap are in neither.
+
+    Raises:
+        UserError: The play is too short for that.
+    """
+    begin, total = time_s[0], time_s[-1] - time_s[0]
+    count = int(np.clip(total * share / STRETCH_S, 1, MAX_STRETCHES))
+    period, length = total / count, total * share / count
+    chance = np.random.default_rng(seed)
+    held_out = np.zeros(len(time_s), bool)
+    near = np.zeros(len(time_s), bool)
+    for i in range(count):
+        start = begin + i * period + chance.uniform(0, period - length)
+        held_out |= (time_s >= start) & (time_s < start + length)
+        near |= (time_s >= start - gap_s) & (time_s < start + length + gap_s)
+    train = ~near
+    if not train.any() or not held_out.any():
+        raise UserError(
+            f"{total:.0f} s of play are too short to hold {share:.0%} out with {gap_s:g} s between",
+            "Record more, or lower --val-gap-s",
+        )
+    return train, held_out

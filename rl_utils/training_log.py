@@ -1,0 +1,162 @@
+"""What a run leaves to look at: TensorBoard, metrics.csv and training.png."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rl_utils.checkpoint import write_whole
+from rl_utils.interfaces import Image
+from rl_utils.overlay import BACKGROUND, Box, draw_pad
+
+TILE: Final = (480, 270)
+"""(width, height) in px of a sample's picture in TensorBoard."""
+PAD_HEIGHT: Final = 78
+
+TRAIN_COLUMNS: Final = ("train_loss", "train_button_accuracy", "train_axis_accuracy")
+HELD_OUT_COLUMNS: Final = (
+    "loss",
+    "button_loss",
+    "axis_loss",
+    "button_accuracy",
+    "axis_accuracy",
+    "axis_accuracy_strict",
+    "all_right",
+)
+COLUMNS: Final = ("epoch", "step", "seconds", "lr", "samples_per_s", *TRAIN_COLUMNS, *HELD_OUT_COLUMNS)
+"""Of metrics.csv: one row per pass. The first three of training are means over the pass, the others held-out play."""
+
+
+class TrainingLog:
+    """Writes everything about one run into its folder. A context manager.
+
+    Args:
+        folder: The run.
+        step: Where a resumed run goes on; what TensorBoard has beyond it is hidden.
+    """
+
+    def __init__(self, folder: Path, *, step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # a second to import
+
+        self._folder = folder
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Add points to TensorBoard's curves."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def gradients(self, network: nn.Module, step: int) -> None:
+        """Add histograms of the gradients of the last step."""
+        for name, parameter in network.named_parameters():
+            if parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()):
+                self._writer.add_histogram(f"gradients/{name}", parameter.grad.cpu(), step)
+
+    def samples(self, images: Sequence[Image], targets: NDArray[Any], predicted: NDArray[Any], step: int) -> None:
+        """Add pictures of held-out moments with what should have been pressed and what would have been.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each.
+            targets: (len(images), 19) float32.
+            predicted: (len(images), 19) float32, decoded.
+            step: Of training.
+        """
+        tiles = [_tile(*sample) for sample in zip(images, targets, predicted, strict=True)]
+        rows = [np.concatenate(tiles[i : i + 2], axis=1) for i in range(0, len(tiles) - 1, 2)]
+        if rows:
+            self._writer.add_image("held-out/samples", np.concatenate(rows), step, dataformats="HWC")
+
+    def memory(self, device: torch.device, step: int) -> None:
+        """Add how much memory the process holds, and the GPU where there is one."""
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        values = {"system/memory_gb": pages * 4096 / 1e9}
+        if device.type == "cuda":
+            values["system/gpu_allocated_gb"] = torch.cuda.memory_allocated(device) / 1e9
+            values["system/gpu_reserved_gb"] = torch.cuda.memory_reserved(device) / 1e9
+        self.scalars(values, step)
+
+    def history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write metrics.csv and training.png anew from one row per pass.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
+        write_whole(self._folder / "metrics.csv", text.getvalue().encode())
+        write_whole(self._folder / "training.png", training_plot(rows))
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Flush."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+
+def _tile(image: Image, target: NDArray[Any], predicted: NDArray[Any]) -> Image:
+    canvas = np.full((TILE[1] + PAD_HEIGHT, TILE[0], 3), BACKGROUND, np.uint8)
+    canvas[: TILE[1]] = cv2.resize(image, TILE, interpolation=cv2.INTER_LINEAR)
+    draw_pad(canvas, target, predicted=predicted, box=Box(0, TILE[1], TILE[0], PAD_HEIGHT))
+    return canvas
+
+
+def training_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
+    """Draw losses, accuracies and learning rate over the passes.
+
+    Args:
+        rows: With the keys of `COLUMNS`.
+
+    Returns:
+        A PNG file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, accuracies, rates = figure.subplots(1, 3)
+    epochs = [row["epoch"] for row in rows]
+
+    def draw(axes: Any, key: str, label: str, style: str = "-") -> None:
+        axes.plot(epochs, [row[key] for row in rows], style, label=label, marker="o", markersize=3)
+
+    draw(losses, "train_loss", "training (with dropout, mirrored, shifted)", "--")
+    draw(losses, "loss", "held out")
+    draw(losses, "button_loss", "  of it buttons", ":")
+    draw(losses, "axis_loss", "  of it axes", ":")
+    losses.set_title("loss")
+    draw(accuracies, "button_accuracy", "buttons")
+    draw(accuracies, "axis_accuracy", "axes within 5 %")
+    draw(accuracies, "all_right", "all 19 right")
+    accuracies.set_title("held-out accuracy")
+    accuracies.set_ylim(0, 1.02)
+    draw(rates, "lr", "learning rate")
+    rates.set_title("learning rate at the end of the pass")
+    rates.set_yscale("log")
+    for axes in (losses, accuracies, rates):
+        axes.set_xlabel("pass over the data")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.3)
+        if axes is not rates:
+            axes.legend(fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=110)
+    return buffer.getvalue()
