@@ -88,6 +88,36 @@ def encode(image: Image, codec: schema.Codec) -> bytes:
     return encoded.tobytes()
 
 
+class _Growing:
+    """A dataset that grows at its end, written in whole chunks past h5py's cache.
+
+    What HDF5 cannot write it keeps in that cache and writes again when the file is closed: on a full disk this fails
+    once more, or crashes the process (JPEG data under a write limit: segmentation fault in HDF5 2.0).
+    """
+
+    def __init__(
+        self, file: h5py.File, name: str, dtype: np.dtype[Any], tail: tuple[int, ...], chunk_rows: int
+    ) -> None:
+        shape, limit, chunks = (0, *tail), (None, *tail), (chunk_rows, *tail)
+        self.dataset = file.create_dataset(name, shape=shape, maxshape=limit, chunks=chunks, dtype=dtype)
+        self._chunk = np.zeros(chunks, dtype)
+        self._rows = 0
+
+    def extend(self, rows: np.ndarray) -> None:
+        """Append (K, ...) rows and write them."""
+        chunk_rows = len(self._chunk)
+        while len(rows):
+            within = self._rows % chunk_rows
+            fitting = rows[: chunk_rows - within]
+            self._chunk[within : within + len(fitting)] = fitting
+            self._chunk[within + len(fitting) :] = np.zeros((), self._chunk.dtype)
+            self._rows += len(fitting)
+            self.dataset.resize(self._rows, axis=0)
+            place = (self._rows - 1) // chunk_rows * chunk_rows
+            self.dataset.id.write_direct_chunk((place, *([0] * (self._chunk.ndim - 1))), self._chunk.tobytes())
+            rows = rows[len(fitting) :]
+
+
 class BatchFile:
     """A batch file under its `.part` name.
 
@@ -115,6 +145,7 @@ class BatchFile:
         self._jpegs: list[bytes] = []
         self._jpeg_end = 0
         self._stored_rows = 0
+        self._columns: dict[str, _Growing] = {}
         self._create()
 
     def _create(self) -> None:
@@ -146,17 +177,18 @@ class BatchFile:
                 compression_opts=schema.DEFLATE_LEVEL,
             )
         else:
-            self._file.create_dataset(schema.JPEG, shape=(0,), maxshape=(None,), chunks=(JPEG_CHUNK_BYTES,), dtype="u1")
+            self._column(schema.JPEG, np.dtype("u1"), (), JPEG_CHUNK_BYTES)
             self._column(schema.JPEG_INDEX, np.dtype("<i8"), (2,))
-        # Small columns stay uncompressed: a chunk then keeps its place in the file while it grows, flush after flush.
         for name, (dtype, tail) in schema.COLUMNS.items():
             self._column(name, dtype, tail)
         self._file.flush()
 
-    def _column(self, name: str, dtype: np.dtype[Any], tail: tuple[int, ...], rows: int = 0) -> h5py.Dataset:
-        return self._file.create_dataset(
-            name, shape=(rows, *tail), maxshape=(None, *tail), chunks=(COLUMN_CHUNK_ROWS, *tail), dtype=dtype
-        )
+    def _column(
+        self, name: str, dtype: np.dtype[Any], tail: tuple[int, ...], chunk_rows: int = COLUMN_CHUNK_ROWS
+    ) -> _Growing:
+        # Small columns stay uncompressed: a chunk then keeps its place in the file while it grows, flush after flush.
+        self._columns[name] = _Growing(self._file, name, dtype, tail, chunk_rows)
+        return self._columns[name]
 
     def append(self, encoded: bytes, row: Row, events: Sequence[PadEvent] = ()) -> None:
         """Add one sample.
@@ -198,10 +230,8 @@ class BatchFile:
             return
         lengths = np.array([len(jpeg) for jpeg in self._jpegs], np.int64)
         ends = self._jpeg_end + np.cumsum(lengths)
-        data = self._file[schema.JPEG]
-        data.resize(int(ends[-1]), axis=0)
-        data[self._jpeg_end :] = np.frombuffer(b"".join(self._jpegs), np.uint8)
-        _extend(self._file[schema.JPEG_INDEX], np.stack([ends - lengths, lengths], axis=1))
+        self._columns[schema.JPEG].extend(np.frombuffer(b"".join(self._jpegs), np.uint8))
+        self._columns[schema.JPEG_INDEX].extend(np.stack([ends - lengths, lengths], axis=1))
         self._jpeg_end = int(ends[-1])
         self._jpegs = []
 
@@ -209,38 +239,39 @@ class BatchFile:
         rows = self._rows
         if not rows:
             return
-        for name in schema.COLUMNS:
-            _extend(self._file[name], np.array([getattr(row, name) for row in rows]))
-        if schema.LABELS in self._file or any(row.labels is not None for row in rows):
+        for name, (dtype, _) in schema.COLUMNS.items():
+            self._columns[name].extend(np.array([getattr(row, name) for row in rows], dtype))
+        if schema.LABELS in self._columns or any(row.labels is not None for row in rows):
             self._store_labels(rows)
-        if schema.STATE in self._file or any(row.state is not None for row in rows):
+        if schema.STATE in self._columns or any(row.state is not None for row in rows):
             self._store_state(rows)
         self._stored_rows += len(rows)
         self._rows = []
 
     def _store_labels(self, rows: list[Row]) -> None:
-        if schema.LABELS not in self._file:
-            labels = self._column(schema.LABELS, *schema.COLUMNS[schema.INPUTS], rows=self._stored_rows)
-            labels[:] = self._file[schema.INPUTS][: self._stored_rows]
+        if schema.LABELS not in self._columns:
+            earlier = self._columns[schema.INPUTS].dataset[: self._stored_rows]
+            self._column(schema.LABELS, *schema.COLUMNS[schema.INPUTS]).extend(earlier)
         values = [row.inputs if row.labels is None else row.labels for row in rows]
-        _extend(self._file[schema.LABELS], np.array(values, np.float32))
+        self._columns[schema.LABELS].extend(np.array(values, np.float32))
 
     def _store_state(self, rows: list[Row]) -> None:
-        length = next(len(row.state) for row in rows if row.state is not None) if schema.STATE not in self._file else 0
-        if schema.STATE not in self._file:
-            state = self._column(schema.STATE, np.dtype("<f4"), (length,), rows=self._stored_rows)
-            state[:] = np.nan
-            state.attrs["names"] = list(self._spec.state_names)
-        unknown = np.full(self._file[schema.STATE].shape[1], np.nan, np.float32)
-        _extend(self._file[schema.STATE], np.array([unknown if row.state is None else row.state for row in rows]))
+        if schema.STATE not in self._columns:
+            length = next(len(row.state) for row in rows if row.state is not None)
+            state = self._column(schema.STATE, np.dtype("<f4"), (length,))
+            state.extend(np.full((self._stored_rows, length), np.nan, np.float32))
+            state.dataset.attrs["names"] = list(self._spec.state_names)
+        state = self._columns[schema.STATE]
+        unknown = np.full(state.dataset.shape[1], np.nan, np.float32)
+        state.extend(np.array([unknown if row.state is None else row.state for row in rows], np.float32))
 
     def _store_events(self) -> None:
         if not self._events:
             return
-        if schema.EVENTS not in self._file:
+        if schema.EVENTS not in self._columns:
             self._column(schema.EVENTS, schema.EVENT_DTYPE, ())
         packed = np.array([(e.t_ns, e.type, e.code, e.value) for e in self._events], schema.EVENT_DTYPE)
-        _extend(self._file[schema.EVENTS], packed)
+        self._columns[schema.EVENTS].extend(packed)
         self._events = []
 
     def finish(self, **attributes: Any) -> Path:
@@ -254,8 +285,6 @@ class BatchFile:
         """
         try:
             with _as_os_error(self.part):
-                if self._spec.codec == "gzip":
-                    self._frames.resize(self.samples, axis=0)  # a failed append leaves one too many
                 self.flush()
                 self._file.attrs.update({**attributes, "complete": True})
                 self._file.close()
@@ -267,18 +296,19 @@ class BatchFile:
         return self.final
 
     def abandon(self) -> None:
-        """Let go of the file as it is, under its `.part` name."""
+        """Let go of the file as the last flush left it, under its `.part` name."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-        with contextlib.suppress(RuntimeError, OSError):  # the disk is full: what could be written has been
+        if not self._file:
+            return
+        # HDF5 writes what it still holds when it closes a file; on a full disk only some of that would arrive, and the
+        # file would no longer fit together. It goes nowhere instead.
+        nowhere = os.memfd_create("abandoned")
+        os.dup2(nowhere, self._file.id.get_vfd_handle())
+        os.close(nowhere)
+        with contextlib.suppress(RuntimeError):  # a limit on the size of files holds for nowhere, too
             self._file.close()
-
-
-def _extend(dataset: h5py.Dataset, rows: np.ndarray) -> None:
-    start = dataset.shape[0]
-    dataset.resize(start + len(rows), axis=0)
-    dataset[start:] = rows
 
 
 @contextlib.contextmanager

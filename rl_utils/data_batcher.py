@@ -45,8 +45,9 @@ Item = tuple[Frame, Inputs, int, int, Sequence[PadEvent]]
 class BatchSaver:
     """One session of recording. A context manager; leaving it closes the session.
 
-    Counters for the status line, all cheap to read: `samples`, `dropped`, `bytes_written`, `queue_length`,
-    `free_bytes`, `bytes_per_sample`.
+    Counters for the status line, all cheap to read: `samples` that were accepted, `safe_samples` of them that survive
+    the end of this process, `dropped`, `bytes_written`, `queue_length`, `free_bytes`, `bytes_per_sample`,
+    `gb_per_hour`; `files` that are whole.
 
     Args:
         out: Folder that receives the session folder; made where missing.
@@ -81,6 +82,7 @@ class BatchSaver:
         session: Mapping[str, Any] | None = None,
     ) -> None:
         self.samples = 0
+        self.safe_samples = 0
         self.dropped = 0
         self.bytes_written = 0
         self.files: list[Path] = []
@@ -267,15 +269,14 @@ class BatchSaver:
     def _work(self) -> None:
         try:
             self._write_queue()
+            if self._file is not None:
+                self._finish_file()
         except OSError as error:
             self._error = _disk_error(self.folder, error)
         except BaseException as error:  # noqa: BLE001  # raised again in the loop, by add() or close()
             self._error = error
-        try:
-            if self._file is not None:
-                self._finish_file()
-        except (OSError, RuntimeError) as error:
-            self._error = self._error or _disk_error(self.folder, error)
+        if self._file is not None:
+            self._file.abandon()  # it is as of the last flush; the next start recovers it
 
     def _write_queue(self) -> None:
         next_flush = time.monotonic() + FLUSH_S
@@ -296,6 +297,7 @@ class BatchSaver:
             if time.monotonic() >= next_flush:
                 if self._file is not None:
                     self._file.flush()
+                    self.safe_samples = self._written
                 next_flush = time.monotonic() + FLUSH_S
 
     def _write(self, frame: Frame, inputs: Inputs, segment: int, flags: int, events: Sequence[PadEvent]) -> None:
@@ -323,6 +325,7 @@ class BatchSaver:
         assert self._file is not None
         file, self._file = self._file, None
         self.files.append(file.finish())
+        self.safe_samples = self._written
 
     def _next_path(self) -> Path:
         # The wall clock may step back; names must keep growing, because readers sort by them.
