@@ -26,6 +26,13 @@ RAMP_LIFT_UU: Final = 27.0
 
 _HALF_LENGTH: Final = (3756.0, 602.0, 2732.0)
 """Half the straight part of a side wall, a corner wall and a back wall."""
+_MIDDLE: Final = (
+    np.array([field.SIDE_WALL_X_UU, 0.0, 0.0]),
+    # A corner wall runs from (4096, 3968) to (2944, 5120): it is not centred on the pitch's diagonal.
+    np.array([3520.0, 4544.0, 0.0]),
+    np.array([0.0, field.BACK_WALL_Y_UU, 0.0]),
+)
+"""The middle of those walls, in the first quadrant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +178,8 @@ def _wall(wall: int, along: float) -> tuple[Vec, Vec, Vec]:
     out = np.array([math.cos(angle), math.sin(angle), 0.0])
     tangent = np.array([-out[1], out[0], 0.0])
     kind = min(wall % 4, 4 - wall % 4)
-    distance = (field.SIDE_WALL_X_UU, field.CORNER_SUM_UU / math.sqrt(2), field.BACK_WALL_Y_UU)[kind]
-    return out, tangent, distance * out + along * _HALF_LENGTH[kind] * tangent
+    middle = np.sign(np.round(out)) * _MIDDLE[kind]
+    return out, tangent, middle + along * _HALF_LENGTH[kind] * tangent
 
 
 def _on_surface(point: Vec, normal: Vec, heading: Vec, lift: float, speed: float) -> CarStart:
