@@ -96,7 +96,7 @@ class Show(Device):
     EVERY_S = 1 / 30
 
     def __init__(self, title: str) -> None:
-        from rl_utils.viewer import LiveView
+        from rl_utils.live_view import LiveView
 
         self._view = LiveView(title)
         self._next = 0.0
@@ -111,6 +111,7 @@ class Show(Device):
     def on_pause(self) -> None:
         """Show the released pad."""
         self._next = 0.0
+        self._view.pause()
 
     def close(self) -> None:
         """Close the window."""

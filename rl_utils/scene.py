@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import cv2
 import numpy as np
 
 from rl_utils.interfaces import Flag, Image, InputVector, Source
 from rl_utils.overlay import (
-    BACKGROUND,
     DIM_TEXT,
     PAD_SIZE,
     RECORDED,
     Box,
     Colour,
+    blank,
     draw_pad,
     draw_text,
     text_width,
@@ -41,8 +41,8 @@ class Caption:
         time_s: Since the beginning of what is shown.
         frame: Index of the sample.
         n_frames: How many there are; 0 where that is not known (live).
-        episode: As recorded.
-        segment: As recorded.
+        episode: As recorded; None leaves it out.
+        segment: The same.
         source: Who held the pad.
         flags: `interfaces.Flag` bits.
         note: Anything else, shown at the right end (file name, speed, "paused").
@@ -51,8 +51,8 @@ class Caption:
     time_s: float
     frame: int
     n_frames: int = 0
-    episode: int = 0
-    segment: int = 0
+    episode: int | None = None
+    segment: int | None = None
     source: int = Source.HUMAN
     flags: int = 0
     note: str = ""
@@ -60,17 +60,10 @@ class Caption:
     @property
     def text(self) -> str:
         """Everything but flags and note, in one line."""
-        of = f" of {self.n_frames}" if self.n_frames else ""
-        who = (
-            Source(self.source).name.lower() if self.source in Source.__members__.values() else f"source {self.source}"
-        )
-        words = (
-            clock_text(self.time_s),
-            f"frame {self.frame}{of}",
-            f"episode {self.episode}",
-            f"segment {self.segment}",
-            who,
-        )
+        words = [clock_text(self.time_s), f"frame {self.frame}" + (f" of {self.n_frames}" if self.n_frames else "")]
+        words += [f"{name} {n}" for name, n in (("episode", self.episode), ("segment", self.segment)) if n is not None]
+        known = self.source in Source.__members__.values()
+        words.append(Source(self.source).name.lower() if known else f"source {self.source}")
         return "   ".join(words)
 
     @property
@@ -98,11 +91,13 @@ def fit_picture(image: Image, size: tuple[int, int]) -> Image:
     """
     width, height = size
     h, w = image.shape[:2]
-    canvas = np.full((height, width, 3), BACKGROUND, np.uint8)
     factor = min(width / w, height / h)
     new_w, new_h = max(1, round(w * factor)), max(1, round(h * factor))
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST if factor == int(factor) else cv2.INTER_LINEAR
-    scaled = image if factor == 1 else cv2.resize(image, (new_w, new_h), interpolation=method)
+    scaled = image.copy() if factor == 1 else cast(Image, cv2.resize(image, (new_w, new_h), interpolation=method))
+    if (new_w, new_h) == size:
+        return scaled
+    canvas = blank(width, height)
     top, left = (height - new_h) // 2, (width - new_w) // 2
     canvas[top : top + new_h, left : left + new_w] = scaled
     return canvas
@@ -135,7 +130,7 @@ def draw_scene(
         (540 + 180 + extra_height, 960, 3) uint8 RGB, always a new array.
     """
     width, height = SCENE_SIZE
-    scene = np.full((height + extra_height, width, 3), BACKGROUND, np.uint8)
+    scene = blank(width, height + extra_height)
     scene[: PICTURE_SIZE[1]] = fit_picture(image, PICTURE_SIZE)
     if lines:
         draw_lines(scene, lines)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_utils.interfaces import Image, Source
-from rl_utils.overlay import BACKGROUND, PREDICTED, RECORDED, TEXT, Colour
+from rl_utils.overlay import BACKGROUND, PREDICTED, RECORDED, TEXT, Colour, blank
 
 GAP_S: Final = 0.5
 """A longer wait between two samples is a gap, and is shown this long."""
@@ -122,7 +122,7 @@ class Timeline:
         Returns:
             (height, width, 3) uint8 RGB.
         """
-        picture = np.full((height, width, 3), BACKGROUND, np.uint8)
+        picture = blank(width, height)
         bar = slice(height // 3, height - 2)
         shown = [self.index_at((x + 0.5) / width * self.duration_s) for x in range(width)]
         row = np.array([SOURCE_COLOURS.get(int(self.sources[i]), _OTHER_SOURCE) for i in shown], np.float64)
