@@ -135,8 +135,9 @@ def _paired(times: Indices, firsts: Indices, shift_ns: int, period_s: NDArray[np
         right = np.minimum(right, end - begin - 1)
         left = np.maximum(right - 1, 0)
         nearest = np.where(np.abs(own[left] - wanted) <= np.abs(own[right] - wanted), left, right)
-        close = np.abs(own[nearest] - wanted) <= period_s[begin] * 1e9
-        paired[begin:end] = np.where(close, begin + nearest, -1)
+        half = period_s[begin] * 1e9 / 2
+        inside = (wanted >= own[0] - half) & (wanted <= own[-1] + half)
+        paired[begin:end] = np.where(inside, begin + nearest, -1)
     return paired
 
 
