@@ -69,7 +69,7 @@ class Renderer:
             view: Where it is seen from: level, above the ground.
 
         Returns:
-            (height, width, 4) uint8 BGRX, the same buffer each time; the fourth value is always 255.
+            (height, width, 4) uint8 BGRX, the same buffer each time; the fourth value means nothing.
         """
         lens = lens_for(view, self.width, self.height)
         self._draw_ground(lens)
