@@ -27,8 +27,8 @@ from rl_utils.controls import LAYOUT_VERSION
 from rl_utils.interfaces import Image, InputVector, PadEvent
 from rl_utils.session_folder import sync_folder
 
-COLUMN_CHUNK_ROWS: Final = 512
-JPEG_CHUNK_BYTES: Final = 1 << 20
+COLUMN_CHUNK_ROWS: Final = 256
+JPEG_CHUNK_BYTES: Final = 1 << 17
 SYNC_FILE_RANGE_WRITE: Final = 2
 """Source: linux/fs.h."""
 
