@@ -79,22 +79,27 @@ class Lens:
             N polygons in 1/16 px, None for those outside the picture.
         """
         n, k = polygons.shape[:2]
-        camera = (self.rotation @ polygons.reshape(-1, 3).T + self.offset[:, None]).reshape(3, n, k)
+        # Corners first, polygons last: numpy then works on long rows, which halves the time.
+        points = polygons.transpose(2, 1, 0).reshape(3, k * n)
+        camera = (self.rotation @ points + self.offset[:, None]).reshape(3, k, n)
         depth = camera[2]
-        nearest, farthest = depth.min(1), depth.max(1)
+        nearest, farthest = depth.min(0), depth.max(0)
         scale = self.focal_px / np.maximum(depth, NEAR_UU)
-        x, y = camera[0] * scale, camera[1] * scale
+        flat = camera[:2] * scale
+        lowest, highest = flat.min(1), flat.max(1)
         half_w, half_h = self.width / 2 + 1, self.height / 2 + 1
-        inside = (x.min(1) < half_w) & (x.max(1) > -half_w) & (y.min(1) < half_h) & (y.max(1) > -half_h)
-        fixed = np.empty((n, k, 2), np.int32)
-        for axis, (flat, half) in enumerate(((x, self.width / 2), (y, self.height / 2))):
-            np.minimum(np.maximum(flat, -FAR_PX, out=flat), FAR_PX, out=flat)
-            fixed[..., axis] = np.rint((flat + (half - 0.5)) * (1 << SHIFT))
+        inside = (lowest[0] < half_w) & (highest[0] > -half_w) & (lowest[1] < half_h) & (highest[1] > -half_h)
+        flat[0] += self.width / 2 - 0.5
+        flat[1] += self.height / 2 - 0.5
+        np.clip(flat, -FAR_PX, FAR_PX, out=flat)
+        flat *= 1 << SHIFT
+        np.rint(flat, out=flat)
+        fixed = np.ascontiguousarray(flat.transpose(2, 1, 0), np.int32)
         found: list[Polygon | None] = [None] * n
         for i in np.flatnonzero(inside & (nearest > NEAR_UU)).tolist():
             found[i] = fixed[i]
         for i in np.flatnonzero((nearest <= NEAR_UU) & (farthest > NEAR_UU)).tolist():
-            found[i] = self.to_fixed(clip_near(camera[:, i].T))
+            found[i] = self.to_fixed(clip_near(camera[:, :, i].T))
         return found
 
 
@@ -142,6 +147,18 @@ class Brush:
             if len(corners) < 3:
                 return
         self.fill(lens.to_fixed(corners), colour)
+
+    def fill_runs(self, lens: Lens, corners: Vec, sizes: list[int], colours: list[Colour]) -> None:
+        """Fill convex polygons whose corners follow one another in camera coordinates, (sum of sizes, 3)."""
+        whole = corners[:, 2].min() > NEAR_UU
+        fixed = lens.to_fixed(corners) if whole else None
+        first = 0
+        for size, colour in zip(sizes, colours, strict=True):
+            if fixed is not None:
+                self.fill(fixed[first : first + size], colour)
+            else:
+                self.fill_camera(lens, corners[first : first + size], colour)
+            first += size
 
     def fill_all(self, polygons: list[Polygon | None], colours: list[Colour] | Colour) -> None:
         """Fill what `Lens.project` returned, in order; one colour for each or one for all."""

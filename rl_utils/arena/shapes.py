@@ -255,7 +255,8 @@ BALL_SHADE: Final[Colour] = (128, 126, 124, 255)
 BALL_MIDDLE: Final[Colour] = (190, 190, 188, 255)
 BALL_LIT: Final[Colour] = (238, 240, 240, 255)
 PATCH: Final = (84.0, 58.0, 52.0)
-_CIRCLE: Final = np.arange(28) * (2 * math.pi / 28)
+_POINTS: Final = 28
+_CIRCLE: Final = np.arange(_POINTS) * (2 * math.pi / _POINTS)
 _COS: Final = np.cos(_CIRCLE)[:, None]
 _SIN: Final = np.sin(_CIRCLE)[:, None]
 
@@ -284,29 +285,28 @@ def draw_ball(brush: Brush, lens: Lens, ball: Body) -> None:
         return
     towards = centre / -distance
     edge = BALL_RADIUS_UU / distance
-    u, v = _perpendicular(towards)
     rim = math.sqrt(1 - edge * edge)
-    outline = towards * edge + rim * (_COS * u + _SIN * v)
-    brush.fill_camera(lens, centre + BALL_RADIUS_UU * outline, BALL_SHADE)
-
-    def on_surface(directions: Vec) -> Vec:
-        """(..., K, 3) unit vectors → camera uu; what lies behind the ball's horizon is moved onto it."""
-        height = directions @ towards
-        flat = directions - height[..., None] * towards
-        flat *= rim / np.maximum(np.sqrt((flat * flat).sum(-1, keepdims=True)), 1e-9)
-        seen = np.where((height < edge)[..., None], towards * edge + flat, directions)
-        return centre + BALL_RADIUS_UU * seen
-
     up = lens.rotation[:, 2]
+    u, v = _perpendicular(towards)
+    rings = [towards * edge + rim * (_COS * u + _SIN * v)]
+    colours = [BALL_SHADE]
     u, v = _perpendicular(up)
     around = _COS * u + _SIN * v
     for angle, colour in ((1.45, BALL_MIDDLE), (0.95, BALL_LIT)):
-        circle = math.cos(angle) * up + math.sin(angle) * around
-        if (circle @ towards).max() > edge:
-            brush.fill_camera(lens, on_surface(circle), colour)
+        cap = math.cos(angle) * up + math.sin(angle) * around
+        if (cap @ towards).max() > edge:
+            rings.append(cap)
+            colours.append(colour)
     patches = ball_patches() @ (ball.rotation @ lens.rotation.T)
     patches = patches[(patches @ towards).max(1) > edge]
-    heights = (patches.mean(1) @ up).tolist()
-    for corners, height in zip(on_surface(patches), heights, strict=True):
+    for height in (patches.mean(1) @ up).tolist():
         b, g, r = (c * (0.95 + 0.35 * height) for c in PATCH)
-        brush.fill_camera(lens, corners, (b, g, r, 255.0))
+        colours.append((b, g, r, 255.0))
+    sizes = [_POINTS] * len(rings) + [patches.shape[1]] * len(patches)
+    directions = np.concatenate([*rings, patches.reshape(-1, 3)])
+    # What lies behind the ball's horizon is moved onto it.
+    height = directions @ towards
+    flat = directions - height[:, None] * towards
+    flat *= rim / np.maximum(np.sqrt((flat * flat).sum(1, keepdims=True)), 1e-9)
+    seen = np.where((height < edge)[:, None], towards * edge + flat, directions)
+    brush.fill_runs(lens, centre + BALL_RADIUS_UU * seen, sizes, colours)
