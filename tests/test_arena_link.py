@@ -1,0 +1,517 @@
+"""The arena's socket: what a pad hears, what a sink may do, and that nobody can stall or keep the arena."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rl_utils.arena.link import ArenaPad, ArenaSink
+from rl_utils.arena.server import MAX_CLIENTS, SILENCE_NS, Achievements, LinkServer
+from rl_utils.arena.wire import (
+    MAX_PACKET,
+    BadMessageError,
+    Kind,
+    PadMessage,
+    Taps,
+    new_socket,
+    pack_apply,
+    pack_json,
+    pack_pad,
+    socket_path,
+    unpack_apply,
+    unpack_json,
+    unpack_pad,
+)
+from rl_utils.arena.world import Events
+from rl_utils.controls import LAYOUT_VERSION, REST, Control
+from rl_utils.errors import UserError
+from rl_utils.interfaces import Inputs, InputVector, Source
+
+ABOUT = {"driver": "pad", "situation": "training", "seed": 1, "state_names": ["a", "b"]}
+
+
+def pad(**controls: float) -> InputVector:
+    """REST with some controls changed, by lower-case name."""
+    values = REST.copy()
+    for name, value in controls.items():
+        values[Control[name.upper()]] = value
+    return values
+
+
+def message(t_ns: int, values: InputVector, **more: object) -> PadMessage:
+    tick = int(more.pop("tick", 0))  # type: ignore[call-overload]
+    return PadMessage(Inputs(values, t_ns=t_ns, **more), tick)  # type: ignore[arg-type]
+
+
+class Running:
+    """A server that is polled as the arena's loop does it, in a thread; its clock stands still, so nobody is silent."""
+
+    NOW_NS = 1_000_000_000
+
+    def __init__(self, server: LinkServer) -> None:
+        self.server = server
+        self.lock = threading.Lock()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._end.wait(0.002):
+            with self.lock:
+                self.server.poll(self.NOW_NS)
+
+    def stop(self) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def publish(self, *messages: PadMessage) -> None:
+        with self.lock:
+            for each in messages:
+                self.server.publish(each)
+
+    def driven(self) -> InputVector | None:
+        with self.lock:
+            return self.server.driven(self.NOW_NS)
+
+
+def until(what: Callable[[], object], deadline_s: float = 10.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not what():
+        assert time.monotonic() < end, "this did not become true in time"
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "arena.sock"
+
+
+@pytest.fixture
+def arena(path: Path) -> Iterator[Running]:
+    with LinkServer(path, about=ABOUT) as server:
+        running = Running(server)
+        yield running
+        running.stop()
+
+
+arrays = st.lists(st.floats(0, 1, width=32), min_size=len(REST), max_size=len(REST)).map(
+    lambda v: np.array(v, np.float32)
+)
+
+
+@given(
+    arrays,
+    st.none() | arrays,
+    st.none() | st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=60),
+    st.integers(0, 2**31 - 1),
+    st.integers(0, 2**62),
+    st.sampled_from(Source),
+)
+def test_pad_messages_come_back_as_they_were(
+    values: InputVector,
+    labels: InputVector | None,
+    state: list[float] | None,
+    episode: int,
+    number: int,
+    source: Source,
+) -> None:
+    """What the arena's driver did must be recorded exactly."""
+    sent = PadMessage(
+        Inputs(
+            values,
+            t_ns=number,
+            labels=labels,
+            state=None if state is None else np.array(state, np.float32),
+            episode=episode,
+            source=source,
+        ),
+        tick=number,
+    )
+    got = unpack_pad(pack_pad(sent))
+    assert np.array_equal(got.inputs.values, values)
+    assert (got.inputs.labels is None) == (labels is None)
+    assert labels is None or np.array_equal(got.inputs.labels, labels)
+    assert (got.inputs.state is None) == (state is None)
+    assert state is None or np.array_equal(got.inputs.state, np.array(state, np.float32))
+    assert (got.inputs.t_ns, got.inputs.episode, got.inputs.source, got.tick) == (number, episode, source, number)
+    assert np.array_equal(unpack_apply(pack_apply(values)), values)
+
+
+@given(st.binary(max_size=400))
+def test_nonsense_is_called_nonsense(packet: bytes) -> None:
+    """A stray program on the socket must not bring the arena down with another error."""
+    for unpack in (unpack_pad, unpack_apply, unpack_json):
+        try:
+            unpack(bytes([Kind.PAD]) + packet)
+        except BadMessageError:
+            continue
+
+
+def test_pad_messages_are_small() -> None:
+    """60 of them per second must cost nothing beside the pictures."""
+    whole = message(1, REST.copy(), labels=REST.copy(), state=np.zeros(26, np.float32))
+    assert len(pack_pad(whole)) < 512 < MAX_PACKET
+
+
+def test_a_pad_hands_out_the_state_of_the_moment(arena: Running, path: Path) -> None:
+    """A frame must get the inputs of its own time, not those read later."""
+    with ArenaPad(path) as reader:
+        until(lambda: arena.server.pads == 1)
+        state, scripted = np.array([3.0, 4.0], np.float32), Source.SCRIPTED
+        arena.publish(
+            message(
+                100, pad(left_x=0.2), labels=pad(left_x=0.3), state=state, episode=4, source=Source.SCRIPTED, tick=7
+            ),
+            message(200, pad(left_x=0.9), episode=4),
+        )
+        first = reader.at(150)
+        assert first.values[Control.LEFT_X] == np.float32(0.2)
+        assert first.labels is not None
+        assert first.labels[Control.LEFT_X] == np.float32(0.3)
+        assert first.state is not None
+        assert first.state.tolist() == [3.0, 4.0]
+        assert (first.t_ns, first.episode, first.source, reader.tick) == (100, 4, scripted, 7)
+        second = reader.at(250)
+        assert second.values[Control.LEFT_X] == np.float32(0.9)
+        assert second.labels is None
+        assert reader.info.state_names == ("a", "b")
+        assert reader.about["situation"] == "training"
+        assert reader.at(300).t_ns == 200
+
+
+def test_taps_between_two_frames_are_kept_once(arena: Running, path: Path) -> None:
+    """A jump that is pressed and released between two frames happened, and only in one of them."""
+    with ArenaPad(path) as reader:
+        until(lambda: arena.server.pads == 1)
+        jump = pad(south=1, hat_x=0)
+        arena.publish(message(10, REST), message(20, jump, labels=pad(south=1)), message(30, REST, labels=REST))
+        tapped = reader.at(40)
+        assert tapped.values[Control.SOUTH] == 1
+        assert tapped.values[Control.HAT_X] == 0
+        assert tapped.labels is not None
+        assert tapped.labels[Control.SOUTH] == 1
+        assert reader.at(50).values[Control.SOUTH] == 0
+        assert reader.at(50).values[Control.HAT_X] == 0.5
+
+
+def test_a_held_button_is_not_prolonged(arena: Running, path: Path) -> None:
+    """A press that an earlier frame has already shown must not appear again after its release."""
+    with ArenaPad(path) as reader:
+        until(lambda: arena.server.pads == 1)
+        arena.publish(message(10, pad(east=1)), message(20, pad(east=1)), message(30, REST))
+        assert reader.at(15).values[Control.EAST] == 1
+        assert reader.at(35).values[Control.EAST] == 0
+
+
+def test_presses_do_not_reach_over_a_new_start(arena: Running, path: Path) -> None:
+    """What was tapped in the last episode is no answer to the first picture of this one."""
+    with ArenaPad(path) as reader:
+        until(lambda: arena.server.pads == 1)
+        arena.publish(message(10, REST), message(20, pad(south=1)), message(30, REST, episode=1))
+        assert reader.at(40).values[Control.SOUTH] == 0
+
+
+def test_a_reader_that_joins_late_knows_the_state(arena: Running, path: Path) -> None:
+    """A recording that starts while a button is held must begin with it held."""
+    arena.publish(message(10, pad(east=1), tick=5))
+    with ArenaPad(path) as reader:
+        until(lambda: reader.at(50).values[Control.EAST] == 1)
+
+
+def test_the_arena_going_away_and_coming_back(path: Path) -> None:
+    """collect.py shows "unplugged" and goes on when the arena is started again."""
+    server = LinkServer(path, about=ABOUT)
+    running = Running(server)
+    reader = ArenaPad(path)
+    assert reader.connected
+    running.publish(message(10, pad(east=1)))
+    until(lambda: reader.at(20).values[Control.EAST] == 1)
+    running.stop()
+    server.close()
+    until(lambda: not reader.connected)
+    assert np.array_equal(reader.at(30).values, REST)
+    with LinkServer(path, about=ABOUT) as second:
+        running = Running(second)
+        until(lambda: (reader.at(40), reader.connected)[1])
+        running.stop()
+    reader.close()
+    reader.close()
+
+
+def test_a_sink_drives_and_releases(arena: Running, path: Path) -> None:
+    """eval.py's presses must arrive, and its release at once."""
+    assert arena.driven() is None
+    with ArenaSink(path) as sink:
+        sink.apply(pad(right_trigger=1, left_x=0.25))
+        until(lambda: arena.driven() is not None)
+        held = arena.driven()
+        assert held is not None
+        assert held[Control.RIGHT_TRIGGER] == 1
+        sink.release()
+        until(lambda: arena.driven() is None)
+        sink.apply(pad(east=1))
+        until(lambda: arena.driven() is not None)
+    until(lambda: arena.driven() is None)
+
+
+def test_a_silent_sink_is_released(path: Path) -> None:
+    """A policy that hangs must not leave the throttle pressed: 250 ms, by the arena's own clock."""
+    with LinkServer(path, about=ABOUT) as server:
+        running = Running(server)
+        with ArenaSink(path) as sink:
+            running.stop()
+            sink.apply(pad(right_trigger=1))
+            server.poll(1_000_000_000)
+            assert server.driven(1_000_000_000 + SILENCE_NS) is not None
+            assert server.driven(1_000_000_001 + SILENCE_NS) is None
+            assert server.driven(1_000_000_001 + SILENCE_NS) is None
+
+
+def test_a_killed_sink_is_released(arena: Running, path: Path) -> None:
+    """SIGKILL gives a program no chance to release anything itself."""
+    code = (
+        "import sys, time; from pathlib import Path; from rl_utils.arena.link import ArenaSink\n"
+        "from rl_utils.controls import REST\n"
+        f"sink = ArenaSink(Path({str(path)!r}))\n"
+        "while True:\n    sink.apply(REST); time.sleep(0.01)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    until(lambda: arena.driven() is not None, 30)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until(lambda: not arena.server.has_sink)
+    assert arena.driven() is None
+    with ArenaSink(path) as sink:  # and the place is free for the next one
+        sink.apply(pad(east=1))
+        until(lambda: arena.driven() is not None)
+
+
+def test_only_one_program_drives(arena: Running, path: Path) -> None:
+    """Two policies at one pad would be neither."""
+    with ArenaSink(path), pytest.raises(UserError, match="Another program drives the arena"):
+        ArenaSink(path)
+    assert arena.server.pads == 0
+
+
+def test_an_arena_that_plays_itself_says_so(path: Path) -> None:
+    """Driving an arena that was started with another driver is a mistake worth a remedy."""
+    refusal = ("In this arena a person drives", 'Start it with "--driver pad"')
+    with LinkServer(path, about=ABOUT, refuse_sinks=refusal) as server:
+        running = Running(server)
+        with pytest.raises(UserError, match="a person drives"):
+            ArenaSink(path)
+        with ArenaPad(path) as reader:
+            assert reader.connected
+        running.stop()
+
+
+def test_no_arena_is_a_plain_message(path: Path) -> None:
+    """The most frequent mistake: the arena was not started."""
+    for kind in (ArenaPad, ArenaSink):
+        with pytest.raises(UserError, match=r"No practice arena is running.*rl_utils\.arena --driver"):
+            kind(path)
+    with pytest.raises(UserError, match="longer than 107 bytes"):
+        ArenaPad(path.parent / ("x" * 200))
+
+
+def test_an_arena_that_hangs_is_a_plain_message(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped arena must not hang the program that looks for it."""
+    monkeypatch.setattr("rl_utils.arena.link.ANSWER_S", 0.1)
+    with LinkServer(path, about=ABOUT), pytest.raises(UserError, match="does not answer"):
+        ArenaPad(path)
+
+
+def test_the_socket_belongs_to_one_user_and_one_arena(path: Path) -> None:
+    """Nobody else may drive, and two arenas must not steal each other's socket."""
+    with LinkServer(path, about=ABOUT) as server:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with pytest.raises(UserError, match="already running"):
+            LinkServer(path, about=ABOUT)
+        server.poll(0)
+        assert path.is_socket()
+    assert not path.exists()
+    server.close()
+
+
+def test_the_socket_of_a_dead_arena_is_replaced(path: Path) -> None:
+    """After a crash the arena must start again without help."""
+    with new_socket() as dead:
+        dead.bind(str(path))
+    assert path.is_socket()
+    with LinkServer(path, about=ABOUT):
+        assert path.is_socket()
+    path.write_text("precious")
+    with pytest.raises(UserError, match="is no socket"):
+        LinkServer(path, about=ABOUT)
+    assert path.read_text() == "precious"
+    with pytest.raises(UserError, match="cannot be made"):
+        LinkServer(path.parent / "no" / "folder.sock", about=ABOUT)
+
+
+def test_closing_leaves_a_successor_alone(path: Path) -> None:
+    """An old arena that closes late must not remove the socket of the new one."""
+    first = LinkServer(path, about=ABOUT)
+    path.unlink()
+    with LinkServer(path, about=ABOUT):
+        first.close()
+        assert path.is_socket()
+
+
+def test_the_default_place_is_per_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Arena and scripts must find each other without options."""
+    monkeypatch.delenv("RLAI_ARENA_SOCKET", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert socket_path() == tmp_path / "rlai-arena.sock"
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert str(os.getuid()) in socket_path().name
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(tmp_path / "other"))
+    assert socket_path() == tmp_path / "other"
+
+
+def test_a_reader_that_sleeps_costs_the_arena_nothing(path: Path) -> None:
+    """collect.py stopped in a debugger must neither stall the arena nor fill its memory."""
+    with LinkServer(path, about=ABOUT) as server:
+        running = Running(server)
+        with ArenaPad(path) as reader:
+            until(lambda: server.pads == 1)
+            running.stop()
+            big = np.zeros(200, np.float32)
+            for number in range(20_000):
+                server.publish(message(number, pad(left_x=number % 2), state=big))
+            assert server.pads == 1
+            reader.at(10**9)  # it wakes up, and the next state arrives
+            server.publish(message(30_000, pad(left_x=0.75)))
+            assert reader.at(10**9).values[Control.LEFT_X] == 0.75
+
+
+def test_a_flood_does_not_stall_the_arena(path: Path) -> None:
+    """A client that sends as fast as it can is read in portions."""
+    with LinkServer(path, about=ABOUT) as server:
+        running = Running(server)
+        with ArenaSink(path) as sink:
+            until(lambda: server.has_sink)
+            running.stop()
+            for _ in range(50_000):
+                sink.apply(pad(east=1))
+            server.poll(5)
+            assert server.driven(5) is not None
+            sink.release()
+            for now in range(6, 500):
+                server.poll(now)
+            assert server.driven(600) is None
+
+
+def test_strangers_are_shown_out(arena: Running, path: Path) -> None:
+    """Nonsense, another version, or too many clients must not disturb those who play."""
+    with ArenaPad(path) as reader:
+        for packet in (
+            b"\xff" * 100,
+            bytes([Kind.APPLY]),
+            bytes([Kind.HELLO]) + b"{",
+            bytes([Kind.HELLO]) + b"[1]",
+            pack_json(Kind.HELLO, {"version": 999, "role": "pad", "layout": LAYOUT_VERSION}),
+            pack_json(Kind.HELLO, {"version": 1, "role": "king", "layout": LAYOUT_VERSION}),
+        ):
+            with new_socket() as stranger:
+                stranger.settimeout(5)
+                stranger.connect(str(path))
+                stranger.send(packet)
+                answer = stranger.recv(MAX_PACKET)
+                assert answer == b"" or answer[0] == Kind.REFUSED
+        crowd: list[socket.socket] = []
+        for _ in range(MAX_CLIENTS + 5):
+            guest = new_socket()
+            guest.connect(str(path))
+            crowd.append(guest)
+            time.sleep(0.003)
+        arena.publish(message(10, pad(east=1)))
+        until(lambda: reader.at(20).values[Control.EAST] == 1)
+        for guest in crowd:
+            guest.close()
+
+
+def test_a_sink_with_nonsense_numbers_is_dropped(arena: Running, path: Path) -> None:
+    """NaN from a broken policy must not reach the physics."""
+    with ArenaSink(path) as sink:
+        sink.apply(pad(left_x=float("nan")))
+        until(lambda: not arena.server.has_sink)
+        assert arena.driven() is None
+    assert unpack_apply(pack_apply(pad(left_x=7.0, south=-3.0)))[[Control.LEFT_X, Control.SOUTH]].tolist() == [1.0, 0.0]
+
+
+def test_a_sink_gets_credit_for_its_own_play_only(arena: Running, path: Path) -> None:
+    """The demo's real-time score must not count what happened before the policy drove, or while it was released."""
+
+    def count(events: Events, ticks: int) -> None:
+        with arena.lock:
+            arena.server.count(events, ticks, arena.NOW_NS)
+
+    count(Events(goals=9, touches=9), 7200)
+    with ArenaSink(path) as sink:
+        count(Events(goals=9, touches=9), 7200)
+        assert sink.stats["goals"] == 0
+        sink.apply(REST)
+        until(lambda: arena.driven() is not None)
+        sink.apply(REST)
+        count(Events(goals=1, touches=5), 7200)
+        count(Events(own_goals=1, touches=1), 3600)
+        sink.apply(REST)
+        stats = sink.stats
+        assert (stats["goals"], stats["own_goals"], stats["touches"]) == (1, 1, 6)
+        assert stats["minutes"] == pytest.approx(1.5)
+        assert stats["episodes"] == 2
+        assert stats["touches_per_min"] == pytest.approx(4.0)
+        assert stats["touches_per_min_low"] < 4 < stats["touches_per_min_high"]
+        sink.release()
+        until(lambda: arena.driven() is None)
+        count(Events(goals=9, touches=9), 7200)
+        assert sink.stats["goals"] == 1
+
+
+def test_the_last_known_stats_survive_the_arena(path: Path) -> None:
+    """The report is written after the arena may have been closed."""
+    server = LinkServer(path, about=ABOUT)
+    running = Running(server)
+    sink = ArenaSink(path)
+    before = sink.stats
+    running.stop()
+    server.close()
+    assert sink.stats == before
+    sink.apply(REST)
+    sink.release()
+    assert not sink.connected
+    sink.close()
+    sink.close()
+
+
+def test_achievements_of_a_long_drive_fit_a_packet() -> None:
+    """An hour of 2 s episodes must still be answered."""
+    achieved = Achievements()
+    for number in range(1800):
+        achieved.add(Events(goals=1, touches=number % 3), 240)
+    table = achieved.table()
+    assert len(pack_json(Kind.STATS, table)) < MAX_PACKET
+    assert table["goals_per_min"] == pytest.approx(30)
+    assert Achievements().table()["minutes"] == 0
+
+
+def test_taps_forget_on_request() -> None:
+    """After a release nothing that was pressed before may come up again."""
+    taps = Taps()
+    taps.see(pad(south=1))
+    taps.see(REST)
+    taps.forget()
+    assert np.array_equal(taps.take(), REST)
