@@ -1,0 +1,203 @@
+"""A killed recorder loses at most a second, and recovery never harms what it does not understand."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from rl_utils.data_batcher import BatchSaver
+from rl_utils.recordings import open_recordings
+from rl_utils.recovery import recover_orphans
+from tests.recordings_kit import PAD, SIZE, WINDOW, pictures, record_session, sample, vectors
+
+ROOT = Path(__file__).resolve().parent.parent
+
+RECORDER = """
+import sys, time
+from pathlib import Path
+from rl_utils.data_batcher import BatchSaver
+from rl_utils.interfaces import Frame, Inputs
+from tests.recordings_kit import PAD, SIZE, WINDOW, picture, vector
+
+saver = BatchSaver(Path(sys.argv[1]), fps=60, size=SIZE, frames=WINDOW, pad=PAD, codec=sys.argv[2], batch_size=70)
+start = time.monotonic()
+index = 0
+while True:
+    time.sleep(max(0, start + index / 60 - time.monotonic()))
+    saver.add(Frame(picture(index), time.monotonic_ns()), Inputs(vector(index), t_ns=index), segment=0)
+    index += 1
+    if index == 1:
+        print("recording", flush=True)
+"""
+
+
+def orphan(out: Path, count: int, *, codec: str = "gzip", batch_size: int = 5000) -> Path:
+    """Leave a session folder as SIGKILL does. Returns the `.part` file."""
+    script = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from rl_utils.data_batcher import BatchSaver\n"
+        "from rl_utils.interfaces import PadEvent\n"
+        "from tests.recordings_kit import PAD, SIZE, WINDOW, sample\n"
+        f"saver = BatchSaver(Path(sys.argv[1]), fps=30, size=SIZE, frames=WINDOW, pad=PAD, codec={codec!r},"
+        f" batch_size={batch_size}, block=True)\n"
+        f"for i in range({count}):\n"
+        "    frame, inputs = sample(i, labels=i > 5, state=True)\n"
+        "    saver.add(frame, inputs, segment=i // 20, flags=i % 2, events=[PadEvent(frame.t_ns, 1, 2, i)])\n"
+        "    while i == 9 and saver.safe_samples < 10:\n"
+        "        time.sleep(0.01)\n"
+        f"while saver.safe_samples < {count}:\n"
+        "    time.sleep(0.01)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(out)], cwd=ROOT, check=False)
+    (part,) = out.rglob("*_batch.h5.part")
+    return part
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_kill_at_any_moment_costs_at_most_a_second(tmp_path: Path, attempt: int) -> None:
+    """A game that takes the machine down must not take an evening of play with it."""
+    codec = ("gzip", "jpeg")[attempt % 2]
+    recorder = subprocess.Popen(
+        [sys.executable, "-c", RECORDER, str(tmp_path), codec], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert recorder.stdout is not None
+    assert recorder.stdout.readline() == "recording\n"
+    time.sleep(random.uniform(1.0, 3.0))
+    killed_ns = time.monotonic_ns()
+    recorder.kill()
+    recorder.wait()
+    recorder.stdout.close()
+    recover_orphans(tmp_path)
+    assert not list(tmp_path.rglob("*.part"))
+    (recording,) = open_recordings([tmp_path])
+    count = len(recording)
+    assert recording.inputs_ns.tolist() == list(range(count))
+    assert killed_ns - recording.timestamps_ns[-1] < 1e9
+    assert np.array_equal(recording.inputs, vectors(range(count)))
+    difference = np.abs(recording.read_frames(range(count)).astype(int) - pictures(range(count)))
+    assert difference.mean() < (3 if codec == "jpeg" else 1e-9)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "jpeg"])
+def test_an_orphan_becomes_the_file_it_would_have_been(tmp_path: Path, codec: str) -> None:
+    """Recovered play is as good as any: labels, state, events and segments included."""
+    part = orphan(tmp_path, 45, codec=codec, batch_size=30)
+    (recovered,) = recover_orphans(tmp_path)
+    assert recovered.file == part.with_suffix("")
+    assert (recovered.samples, recovered.lost) == (15, 0)
+    assert sorted(path.suffix for path in part.parent.iterdir()) == [".h5", ".h5", ".json"]
+    (recording,) = open_recordings([tmp_path])
+    assert np.array_equal(recording.inputs, vectors(range(45)))
+    assert np.array_equal(recording.labels[6:], vectors(range(1006, 1045)))
+    assert recording.state is not None
+    assert recording.state.tolist() == [[i, -i] for i in range(45)]
+    assert recording.state_names == ("x", "y")
+    assert recording.segment.tolist() == [i // 20 for i in range(45)]
+    assert recording.episode.tolist() == [i // 10 for i in range(45)]
+    assert recording.flags.tolist() == [i % 2 for i in range(45)]
+    assert recording.events["value"].tolist() == list(range(45))
+    assert recording.timestamps_ns.tolist() == [sample(i)[0].t_ns for i in range(45)]
+    difference = np.abs(recording.read_frames(range(45)).astype(int) - pictures(range(45)))
+    assert difference.mean() < (3 if codec == "jpeg" else 1e-9)
+    session = json.loads((part.parent / "session.json").read_text())
+    assert (session["complete"], session["recovered"], session["samples"]) == (True, True, 45)
+    assert recover_orphans(tmp_path) == []
+
+
+def test_a_recorder_that_runs_is_left_alone(tmp_path: Path) -> None:
+    """Starting a second recorder beside the first must not take away the file it is writing."""
+    with BatchSaver(tmp_path, fps=30, size=SIZE, frames=WINDOW, pad=PAD) as saver:
+        for i in range(5):
+            saver.add(*sample(i), segment=0)
+        while saver.safe_samples < 5:
+            time.sleep(0.01)
+        parts = list(tmp_path.rglob("*.part"))
+        assert len(parts) == 1
+        assert recover_orphans(tmp_path) == []
+        assert list(tmp_path.rglob("*.part")) == parts
+        for i in range(5, 10):
+            saver.add(*sample(i), segment=0)
+    assert np.array_equal(open_recordings([tmp_path])[0].inputs, vectors(range(10)))
+
+
+def test_a_file_cut_short_is_recovered_as_far_as_it_goes(tmp_path: Path) -> None:
+    """After a power cut the disk may lack the file's end; the rest is still play."""
+    part = orphan(tmp_path, 30)
+    with h5py.File(part, locking=False) as file:
+        chunk = file["frames"].id.get_chunk_info(25)
+    os.truncate(part, chunk.byte_offset + 10)
+    (recovered,) = recover_orphans(tmp_path)
+    assert (recovered.samples, recovered.lost) == (25, 5)
+    (recording,) = open_recordings([tmp_path])
+    assert np.array_equal(recording.inputs, vectors(range(25)))
+    assert np.array_equal(recording.read_frames(range(25)), pictures(range(25)))
+
+
+def test_a_hole_in_the_middle_separates_segments(tmp_path: Path) -> None:
+    """Learning across samples that a bad sector took would teach jumps."""
+    part = orphan(tmp_path, 15)
+    with h5py.File(part, locking=False) as file:
+        chunk = file["frames"].id.get_chunk_info(7)
+    with part.open("r+b") as raw:
+        raw.seek(chunk.byte_offset)
+        raw.write(bytes(chunk.size))
+    (recovered,) = recover_orphans(tmp_path)
+    assert (recovered.samples, recovered.lost) == (14, 1)
+    (recording,) = open_recordings([tmp_path])
+    kept = [i for i in range(15) if i != 7]
+    assert np.array_equal(recording.inputs, vectors(kept))
+    assert np.array_equal(recording.read_frames(range(14)), pictures(kept))
+    assert recording.segment.tolist() == [0] * 7 + [1] * 7
+
+
+def test_what_cannot_be_recovered_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that we cannot read may still be read by a better tool: it is not ours to delete."""
+    folder = record_session(tmp_path, 5)
+    part = folder / "123_batch.h5.part"
+    part.write_bytes(b"not HDF5" * 1000)
+    with caplog.at_level(logging.WARNING):
+        assert recover_orphans(tmp_path) == []
+    assert part.read_bytes() == b"not HDF5" * 1000
+    assert "Remove it when you do not need it" in caplog.text
+    assert len(open_recordings([tmp_path])[0]) == 5
+
+
+def test_a_recovery_that_was_killed_is_done_again(tmp_path: Path) -> None:
+    """The machine may go down a second time, in the middle of recovering."""
+    part = orphan(tmp_path, 10)
+    half = part.with_name(part.name.replace(".part", ".recovering"))
+    half.write_bytes(part.read_bytes()[:3000])
+    assert recover_orphans(tmp_path)[0].samples == 10
+    assert sorted(path.suffix for path in part.parent.iterdir()) == [".h5", ".json"]
+    (file,) = part.parent.glob("*.h5")
+    part.write_bytes(file.read_bytes())  # killed just before the orphan's removal
+    assert recover_orphans(tmp_path) == []
+    assert not part.exists()
+    assert len(open_recordings([tmp_path])[0]) == 10
+
+
+def test_a_session_killed_before_its_first_flush_leaves_nothing(tmp_path: Path) -> None:
+    """An empty file that every later start complains about helps nobody."""
+    part = orphan(tmp_path, 3)
+    with h5py.File(part, "r+", locking=False) as file:
+        for name in list(file):
+            file[name].resize(0, axis=0)
+    assert recover_orphans(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_has_no_orphans(tmp_path: Path) -> None:
+    """The first recording of all goes to a folder that does not exist yet."""
+    assert recover_orphans(tmp_path / "recordings") == []
