@@ -253,7 +253,8 @@ class EvalConfig:
 class PlaybackConfig:
     """Look at a recording: the picture with the pad drawn over it.
 
-    Keys: space pause, arrows step and seek, + and - speed, home and end, q quit.
+    Keys: space pause, left and right step, up and down 1 s, page up and down 10 s, + and - speed, home, end, i info,
+    q quit; click on the timeline to go there.
     """
 
     data: Annotated[tuple[Path, ...], tyro.conf.Positional]

@@ -32,7 +32,7 @@ class Stretch:
     """The part of a recording that the timeline needs.
 
     Attributes:
-        timestamps_ns: (N,) int64, the time of each sample; times that run backwards are shown one frame apart.
+        timestamps_ns: (N,) int64, the time of each sample; times that do not grow are shown one frame apart.
         segments: (N,) int32.
         sources: (N,) uint8, who held the pad.
         fps: Target rate in Hz, how long the last sample is shown.
@@ -57,7 +57,7 @@ class Timeline:
         stretches: One per recording; empty ones are allowed, but not all of them may be.
 
     Attributes:
-        times_s: (N,) float64, when each sample appears; the first one at 0, never decreasing.
+        times_s: (N,) float64, when each sample appears; the first one at 0, ever growing.
         breaks: (N,) bool, whether the sample does not continue the one before it (new segment, gap or recording).
         gaps_s: index of a sample → how much real time was left out before it. Recordings that follow one another
             have no known time between them; theirs is 0.
@@ -93,7 +93,7 @@ class Timeline:
             return steps
         self.gaps_s[start] = 0.0
         real = np.diff(stretch.timestamps_ns) / 1e9
-        real[real < 0] = 1 / stretch.fps
+        real[real <= 0] = 1 / stretch.fps
         for index in np.flatnonzero(real > GAP_S):
             self.gaps_s[start + int(index) + 1] = float(real[index])
         steps[1:] = np.minimum(real, GAP_S)

@@ -91,6 +91,7 @@ class Viewer:
 
         self._pygame = pygame
         self._closed = False
+        self._image: Image | None = None
         self._scale = 1.0
         self._offset = (0, 0)
         drivers, before = _drivers(), os.environ.get("SDL_VIDEODRIVER")
@@ -127,6 +128,7 @@ class Viewer:
         """
         if self._closed:
             return
+        self._image = image
         surface: Any = self._pygame.display.get_surface()  # another one after the window was resized
         width, height = surface.get_size()
         h, w = image.shape[:2]
@@ -147,7 +149,11 @@ class Viewer:
         if self._closed:
             return []
         found: list[ViewerEvent] = []
-        for event in self._pygame.event.get():
+        events = self._pygame.event.get()
+        repaint = (self._pygame.VIDEOEXPOSE, self._pygame.WINDOWSIZECHANGED)
+        if self._image is not None and any(event.type in repaint for event in events):
+            self.show(self._image)
+        for event in events:
             translated = self._translate(event)
             if translated is not None:
                 found.append(translated)

@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "overlay",
         "scene",
         "timeline",
+        "playlist",
         "player",
         "live_view",
         "viewer",
