@@ -295,7 +295,7 @@ def assess_recording(recording: Recording) -> Verdict:
     Raises:
         UserError: A picture is damaged.
     """
-    monitor = QualityMonitor(recording.fps)
+    monitor = QualityMonitor(recording.fps, has_pad=recording.meta.get("pad", {}).get("profile") != "none")
     stride = max(1, len(recording) // ASSESSED_PICTURES)
     # No further apart than what counts as a gap, so that black and frozen stretches show in long recordings, too.
     stride = min(stride, max(1, int(recording.fps * GAP_S)))

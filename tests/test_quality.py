@@ -11,12 +11,13 @@ import pytest
 
 from rl_utils.controls import NAMES, REST, Control
 from rl_utils.data_batcher import BatchSaver
-from rl_utils.interfaces import Flag, Frame, Image, Inputs, InputVector
+from rl_utils.interfaces import Flag, Frame, Image, Inputs, InputVector, PadInfo
 from rl_utils.quality import QualityMonitor, Verdict, assess_recording
 from rl_utils.recordings import open_recordings
 from tests.recordings_kit import PAD, SIZE, WINDOW, picture, write_article_file
 
 FPS = 30
+PICTURES = [picture(i) for i in range(40)]
 Sample = tuple[Image | None, InputVector, int, int]
 
 
@@ -27,7 +28,7 @@ def play(seconds: float = 60, fps: float = FPS) -> Iterator[Sample]:
         values[Control.LEFT_X] = 0.5 + 0.45 * np.sin(i / 7)
         values[Control.EAST] = float(i % 30 < 10)
         values[Control.RIGHT_TRIGGER] = 1
-        yield picture(i), values, 10**9 + round(i * 1e9 / fps), 0
+        yield PICTURES[i % len(PICTURES)], values, 10**9 + round(i * 1e9 / fps), 0
 
 
 def judge(samples: Iterator[Sample], *, fps: float = FPS, dropped: int = 0) -> Verdict:
@@ -155,8 +156,8 @@ def test_the_verdict_is_plain_data() -> None:
     assert stored["controls"]["east"]["share"] == pytest.approx(1 / 3)
 
 
-def record(out: Path, samples: Iterator[Sample]) -> None:
-    with BatchSaver(out, fps=FPS, size=SIZE, frames=WINDOW, pad=PAD, block=True) as saver:
+def record(out: Path, samples: Iterator[Sample], *, pad: PadInfo = PAD) -> None:
+    with BatchSaver(out, fps=FPS, size=SIZE, frames=WINDOW, pad=pad, block=True) as saver:
         for image, values, t_ns, flags in samples:
             assert image is not None
             saver.add(Frame(image, t_ns), Inputs(values), segment=0, flags=flags)
@@ -175,6 +176,17 @@ def test_a_stored_recording_gets_the_same_verdict(
     assert [r.split(" for ")[0] for r in stored.reasons] == [r.split(" for ")[0] for r in live.reasons]
     assert stored.controls == live.controls
     assert (stored.rate_hz, stored.idle_share, stored.samples) == (live.rate_hz, live.idle_share, live.samples)
+
+
+def test_pictures_alone_are_not_judged_by_their_pad(tmp_path: Path) -> None:
+    """Who asked for `--pad none` knows that no pad was recorded."""
+    monitor = QualityMonitor(FPS, has_pad=False)
+    for sample in altered((0, 60), rested):
+        monitor.update(*sample)
+    assert monitor.verdict().good
+    assert monitor.rate_hz == pytest.approx(FPS, rel=1e-3)
+    record(tmp_path, altered((0, 40), rested, length=40), pad=PadInfo("none", profile="none"))
+    assert assess_recording(open_recordings([tmp_path])[0]).good
 
 
 def test_the_articles_recordings_are_judged_too(tmp_path: Path) -> None:
