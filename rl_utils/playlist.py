@@ -6,9 +6,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from rl_utils.interfaces import Image, InputVector, Policy
 from rl_utils.recordings import Recording
 from rl_utils.scene import SCENE_SIZE, Caption, clock_text, draw_scene
+from rl_utils.schema import FORMAT_VERSION
 from rl_utils.timeline import STRIP_HEIGHT, Stretch, Timeline
 
 SHOWN_SIZE: Final = (SCENE_SIZE[0], SCENE_SIZE[1] + STRIP_HEIGHT)
@@ -127,14 +130,14 @@ class Playlist:
             beside = self._answers.at(index)
         elif recording.has_labels:
             beside, title = recording.labels[local], "label"
-        gap = self.gap_at(time_s)
         shown = draw_scene(
             recording.frame(local),
             recording.inputs[local],
             caption,
             predicted=beside,
             titles=("recorded", title),
-            lines=(gap, *lines) if gap else lines,
+            lines=lines,
+            banner=self.gap_at(time_s),
             extra_height=STRIP_HEIGHT,
         )
         strip = self._strip.copy()
@@ -145,12 +148,12 @@ class Playlist:
     def facts(self, time_s: float) -> tuple[str, ...]:
         """What is known of the recording at a time, a line each."""
         recording = self.recording_at(self.timeline.index_at(time_s))
-        by = "the article's recorder" if recording.is_article else str(recording.meta.get("version", "format 1"))
         rate = f"{recording.fps:g} fps" + ("" if recording.fps_known else " assumed")
+        by = "the article's recorder" if recording.is_article else f"format {FORMAT_VERSION}"
+        segments, episodes = (np.count_nonzero(np.diff(v)) + 1 for v in (recording.segment, recording.episode))
         return (
             str(recording.path),
-            f"{recording.size[0]}x{recording.size[1]}, {rate}, {len(recording.files)} files, by {by}",
-            f"{len(recording)} frames, {int(recording.segment.max()) + 1} segments,"
-            f" {int(recording.episode.max()) + 1} episodes",
-            "space pause, arrows step and 1 s, page 10 s, + - speed, home end, i info, q quit",
+            f"{recording.size[0]}x{recording.size[1]}, {rate}, {by}, batch files: {len(recording.files)}",
+            f"frames: {len(recording)}, segments: {segments}, episodes: {episodes}",
+            "space pause, left right step, up down 1 s, page up down 10 s, + - speed, home end, i info, q quit",
         )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 import cv2
-import numpy as np
 
 from rl_utils.interfaces import Flag, Image, InputVector, Source
 from rl_utils.overlay import (
@@ -112,6 +111,7 @@ def draw_scene(
     colour: Colour = RECORDED,
     titles: tuple[str, str] = ("recorded", "policy"),
     lines: tuple[str, ...] = (),
+    banner: str = "",
     extra_height: int = 0,
 ) -> Image:
     """The picture at 960×540 with caption and pad below it.
@@ -124,6 +124,7 @@ def draw_scene(
         colour: Of what is pressed, RGB.
         titles: Shown under the two pads when there are two.
         lines: Text laid over the picture's upper left corner.
+        banner: Says in large letters why the picture stands still, and darkens it.
         extra_height: Rows of background left free at the bottom, in px.
 
     Returns:
@@ -132,6 +133,10 @@ def draw_scene(
     width, height = SCENE_SIZE
     scene = blank(width, height + extra_height)
     scene[: PICTURE_SIZE[1]] = fit_picture(image, PICTURE_SIZE)
+    if banner:
+        picture = scene[: PICTURE_SIZE[1]]
+        picture[:] = picture // 3
+        draw_text(picture, banner, PICTURE_SIZE[0] / 2, PICTURE_SIZE[1] / 2, scale=1.0, centred=True)
     if lines:
         draw_lines(scene, lines)
     base = PICTURE_SIZE[1] + CAPTION_HEIGHT - 8
@@ -151,7 +156,7 @@ def draw_lines(canvas: Image, lines: tuple[str, ...]) -> None:
     """Lay lines of text over the upper left corner, on a darkened ground."""
     width = 2 * _MARGIN + max(text_width(line) for line in lines)
     ground = canvas[: 2 * _MARGIN + 20 * len(lines), :width]
-    ground[:] = (ground.astype(np.uint16) * 1 // 4).astype(np.uint8)
+    ground[:] = ground // 4
     for number, line in enumerate(lines):
         draw_text(canvas, line, _MARGIN, _MARGIN + 14 + 20 * number)
 
