@@ -1,0 +1,400 @@
+"""The arena as a program on a real X server: its window, its pixels, its keys, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pygame
+import pytest
+from Xlib import X
+from Xlib.protocol.event import ClientMessage
+
+from rl_utils.arena.game import Game
+from rl_utils.arena.human import AXIS_MAX, KEY_VALUES, Gamepads, Keyboard, axis_value, merge
+from rl_utils.arena.link import ArenaPad, ArenaSink
+from rl_utils.arena.observation import OBS_NAMES
+from rl_utils.arena.renderer import Renderer
+from rl_utils.arena.window import TITLE, WM_CLASS
+from rl_utils.controls import REST, Control
+from rl_utils.errors import UserError
+from rl_utils.get_current_frame import WindowFrames
+from rl_utils.images import shrink_to_rgb
+from rl_utils.interfaces import Frame, Inputs, Source
+from tests.x11_window import ShownWindow, xdotool
+
+ROOT = Path(__file__).resolve().parent.parent
+MAX_STEP_TICKS = 30
+
+
+class Arena:
+    """The arena in a process of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.socket = folder / "arena.sock"
+        self.stats = folder / "stats.json"
+        words = [sys.executable, "-m", "rl_utils.arena", "--socket", str(self.socket), "--stats", str(self.stats)]
+        self.process = subprocess.Popen([*words, *options], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+    def pad(self) -> ArenaPad:
+        """Its pad, once it is open."""
+
+        def connect() -> ArenaPad | None:
+            assert self.process.poll() is None, self.errors()
+            try:
+                return ArenaPad(self.socket)
+            except UserError:
+                return None
+
+        return until(connect)
+
+    def wait(self) -> int:
+        """Its exit status."""
+        return self.process.wait(30)
+
+    def errors(self) -> str:
+        """What it wrote to stderr, after its end."""
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def end(self) -> None:
+        """Make sure that it is gone."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+def until(what: Callable[[], Any], deadline_s: float = 30.0) -> Any:
+    """Ask again and again until the answer is true, and return it."""
+    end = time.monotonic() + deadline_s
+    while not (answer := what()):
+        assert time.monotonic() < end, "this did not become true in time"
+        time.sleep(0.005)
+    return answer
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[tuple[Arena, ArenaPad]]:
+    """An open arena and its pad."""
+    arena = Arena(folder, *options)
+    try:
+        with arena.pad() as pad:
+            until(lambda: (pad.at(time.monotonic_ns()), pad.tick)[1] > 0)
+            yield arena, pad
+    finally:
+        arena.end()
+
+
+def now(pad: ArenaPad) -> Inputs:
+    return pad.at(time.monotonic_ns())
+
+
+class Replayed:
+    """The same play in this process, tick by tick."""
+
+    def __init__(
+        self, seed: int, size: tuple[int, int] = (960, 540), *, camera: str = "ball", noise: float = 0
+    ) -> None:
+        self.game = Game("training", seed, driver="expert", noise=noise, camera="car" if camera == "car" else "ball")
+        self.renderer = Renderer(*size)
+
+    def picture(self, tick: int, size: tuple[int, int]) -> np.ndarray:
+        """What direct mode makes of this tick, which may not lie before that of the last call."""
+        if tick > self.game.world.tick:
+            self.game.advance(tick - self.game.world.tick)
+        return shrink_to_rgb(self.renderer.render(self.game.snapshot(), self.game.view()), *size)
+
+
+def capture(frames: WindowFrames, pad: ArenaPad) -> tuple[Frame, Inputs, int, int]:
+    """A frame, its inputs, the tick that was shown at least, and the tick that was shown at most."""
+    while True:
+        now(pad)
+        first = pad.tick
+        frame = frames.read()
+        if frame is None:
+            time.sleep(0.01)
+            continue
+        inputs = pad.at(frame.t_ns)
+        now(pad)
+        return frame, inputs, max(0, first - MAX_STEP_TICKS), pad.tick
+
+
+@pytest.mark.parametrize("options", [(), ("--camera", "car", "--noise", "1", "--size", "640x360")])
+def test_capturing_the_window_gives_the_pixels_of_direct_mode(
+    x_display: str, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Most of the demo's training data is made in direct mode: a difference would lie between training and play."""
+    native = (640, 360) if options else (960, 540)
+    replayed = Replayed(41, native, camera="car" if options else "ball", noise=1 if options else 0)
+    with running(tmp_path, "--driver", "expert", "--seed", "41", *options) as (_, pad):
+        for size in (native, (480, 270)):
+            with WindowFrames(size=size, require_focus=False) as frames:
+                frames.wait_for_window(20)
+                taken = []
+                for _ in range(8):
+                    taken.append(capture(frames, pad))
+                    time.sleep(0.11)
+                info = frames.info
+            assert (info.title, info.wm_class, info.is_arena) == (TITLE, WM_CLASS, True)
+            assert info.native_size == native
+            for frame, inputs, first, last in taken:
+                ticks = range(max(first, replayed.game.world.tick), last + 1, 2)
+                shown = [t for t in ticks if np.array_equal(replayed.picture(t, size), frame.image)]
+                assert shown, f"the picture taken at tick {last} is none of direct mode's"
+                assert inputs.source is Source.SCRIPTED
+
+
+def test_the_socket_tells_what_the_driver_did(x_display: str, tmp_path: Path) -> None:
+    """The recorded inputs and labels must be those that belong to the picture's moment, as in direct mode."""
+    game = Game("training", 43, driver="expert", noise=1.0)
+    with running(tmp_path, "--driver", "expert", "--seed", "43", "--noise", "1") as (_, pad):
+        assert pad.info.state_names == OBS_NAMES
+        for _ in range(40):
+            inputs = now(pad)
+            if pad.tick == game.world.tick:
+                continue
+            game.advance(pad.tick - game.world.tick)
+            sticks = [Control.LEFT_X, Control.LEFT_Y, Control.RIGHT_TRIGGER, Control.LEFT_TRIGGER]  # no taps there
+            assert np.array_equal(inputs.values[sticks], game.inputs[sticks]), (pad.tick, inputs, game.inputs)
+            assert inputs.labels is not None
+            assert game.labels is not None
+            assert np.array_equal(inputs.labels[sticks], game.labels[sticks])
+            assert inputs.episode == game.episode
+            assert inputs.state is not None
+            assert len(inputs.state) == len(OBS_NAMES)
+            time.sleep(0.02)
+
+
+def test_resizing_the_window_draws_at_the_new_size(x_display: str, tmp_path: Path) -> None:
+    """A dragged window must show a sharp picture, not a scaled or cut one."""
+    replayed = Replayed(44, (801, 600))
+    options = ("--driver", "expert", "--seed", "44")
+    with running(tmp_path, *options) as (_, pad), WindowFrames(size=(801, 600), require_focus=False) as frames:
+        frames.wait_for_window(20)
+        window = frames.monitor.window.id
+        xdotool("windowsize", window, 801, 600)
+        until(lambda: frames.read() is not None and frames.info.native_size == (801, 600))
+
+        def sharp() -> bool:
+            frame, _, first, last = capture(frames, pad)
+            ticks = range(max(first, replayed.game.world.tick), last + 1, 2)
+            return any(np.array_equal(replayed.picture(t, (801, 600)), frame.image) for t in ticks)
+
+        until(sharp)
+        xdotool("windowsize", window, 30, 20)  # smaller than what is drawn: the window manager may refuse
+        tick = pad.tick
+        until(lambda: (now(pad), pad.tick)[1] > tick + 60)
+
+
+def test_closing_the_window_ends_the_arena(x_display: str, tmp_path: Path) -> None:
+    """The X button is how people stop it: exit 0, socket gone, statistics written."""
+    with running(tmp_path, "--driver", "idle", "--seed", "5") as (arena, pad):
+        with WindowFrames(require_focus=False) as frames:
+            frames.wait_for_window(20)
+            server = frames.monitor.server
+            window = server.window(frames.monitor.window.id)
+            data = (32, [server.atom("WM_DELETE_WINDOW"), X.CurrentTime, 0, 0, 0])
+            window.send_event(ClientMessage(window=window, client_type=server.atom("WM_PROTOCOLS"), data=data))
+            server.display.flush()
+            assert arena.wait() == 0
+        assert not arena.socket.exists()
+        assert not pad.connected
+        table = json.loads(arena.stats.read_text())
+        assert table["minutes"] > 0
+        assert table["driver"] == "idle"
+        assert table["touches"] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_the_arena_in_order(x_display: str, tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl+C and the demo's terminate are normal ways to stop."""
+    with running(tmp_path, "--driver", "expert") as (arena, _):
+        arena.process.send_signal(number)
+        assert arena.wait() == 0
+        assert not arena.socket.exists()
+        errors = arena.errors()
+        assert "Traceback" not in errors
+        assert "pygame" not in errors
+
+
+def test_a_killed_arena_is_noticed_and_its_place_is_free(x_display: str, tmp_path: Path) -> None:
+    """After a crash the reader knows it is unplugged, and the next arena starts."""
+    with running(tmp_path, "--driver", "expert") as (arena, pad):
+        arena.process.kill()
+        arena.wait()
+        until(lambda: not pad.connected)
+        with running(tmp_path, "--driver", "expert"):
+            until(lambda: (now(pad), pad.connected)[1])
+
+
+def test_it_closes_by_itself_after_the_time_given(x_display: str, tmp_path: Path) -> None:
+    """Scripts start it for a while."""
+    arena = Arena(tmp_path, "--driver", "expert", "--seconds", "1")
+    try:
+        assert arena.wait() == 0
+        assert json.loads(arena.stats.read_text())["frames"] > 0
+    finally:
+        arena.end()
+
+
+def run(*options: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
+    merged: dict[str, Any] = {**os.environ, **environment}
+    cleaned = {name: value for name, value in merged.items() if value is not None}
+    words = [sys.executable, "-m", "rl_utils.arena", *options]
+    return subprocess.run(words, cwd=ROOT, env=cleaned, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_mistakes_are_one_line_with_the_remedy(x_display: str, tmp_path: Path) -> None:
+    """No display, no X server, a second arena, a wrong situation: one line each, exit 2, nothing left behind."""
+    socket = tmp_path / "other.sock"
+    at = ("--socket", str(socket))
+    for done, words in (
+        (run(*at, DISPLAY=None), "xvfb-run"),
+        (run(*at, DISPLAY=":4711"), "cannot be used"),
+        (run(*at, "--situation", "moon"), "moon"),
+        (run("--socket", str(tmp_path / ("x" * 120))), "longer than"),
+        (run(*at, "--driver", "nobody"), "nobody"),
+    ):
+        assert done.returncode == 2, done.stderr
+        assert words in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert not socket.exists()
+    with running(tmp_path, "--driver", "idle") as (arena, pad):
+        second = run("--socket", str(arena.socket))
+        assert second.returncode == 2
+        assert "already running" in second.stderr
+        tick = pad.tick
+        until(lambda: (now(pad), pad.tick)[1] > tick)
+
+
+def test_a_person_plays_by_keyboard_while_the_window_has_the_focus(x_display: str, tmp_path: Path) -> None:
+    """Keys must arrive as inputs, be released when the focus goes, and never be read in other windows."""
+    with running(tmp_path, "--driver", "human", "--seed", "6") as (_, pad):
+        with WindowFrames(require_focus=False) as frames:
+            frames.wait_for_window(20)
+            window = frames.monitor.window.id
+        xdotool("windowactivate", "--sync", window)
+        xdotool("keydown", "w", "keydown", "d")
+        until(lambda: now(pad).values[Control.RIGHT_TRIGGER] == 1 and now(pad).values[Control.LEFT_X] == 1)
+        assert now(pad).source is Source.HUMAN
+        xdotool("keyup", "d", "key", "space")
+        until(lambda: now(pad).values[Control.LEFT_X] == 0.5)
+        with ShownWindow("Something else") as other:
+            xdotool("windowactivate", "--sync", other.id)
+            until(lambda: np.array_equal(now(pad).values, REST))
+            xdotool("keydown", "s")
+            tick = pad.tick
+            until(lambda: (now(pad), pad.tick)[1] > tick + 20)
+            assert np.array_equal(now(pad).values, REST)
+            xdotool("keyup", "s", "keyup", "w")
+        xdotool("windowactivate", "--sync", window)
+        episode = now(pad).episode
+        xdotool("key", "r")
+        until(lambda: now(pad).episode > episode)
+        with pytest.raises(UserError, match="a person drives"):
+            ArenaSink(pad._link.path)
+
+
+def test_escape_closes(x_display: str, tmp_path: Path) -> None:
+    """The other way people leave a game."""
+    with running(tmp_path, "--driver", "human") as (arena, _):
+        with WindowFrames(require_focus=False) as frames:
+            frames.wait_for_window(20)
+            xdotool("windowactivate", "--sync", frames.monitor.window.id)
+        xdotool("key", "Escape")
+        assert arena.wait() == 0
+
+
+def test_a_program_drives_over_the_socket_and_lets_go(x_display: str, tmp_path: Path) -> None:
+    """eval.py's way into the arena: the car moves, and a sink that goes away releases the pad."""
+    with running(tmp_path, "--driver", "pad", "--situation", "benchmark", "--seed", "3") as (arena, pad):
+        assert np.array_equal(now(pad).values, REST)
+        throttle = REST.copy()
+        throttle[Control.RIGHT_TRIGGER], throttle[Control.EAST] = 1.0, 1.0
+        speed = [i for i, name in enumerate(OBS_NAMES) if name.startswith("car_linear_velocity")]
+
+        def fast() -> bool:
+            sink.apply(throttle)
+            state = now(pad).state
+            return state is not None and float(np.linalg.norm(state[speed])) > 900
+
+        with ArenaSink(arena.socket) as sink:
+            until(fast)
+            held = now(pad)
+            assert held.values[Control.RIGHT_TRIGGER] == 1
+            assert held.source is Source.POLICY
+            assert sink.stats["minutes"] > 0
+        until(lambda: np.array_equal(now(pad).values, REST))
+
+
+def key(kind: int, scancode: int) -> pygame.event.Event:
+    return pygame.event.Event(kind, scancode=scancode)
+
+
+def test_keys_add_up_and_cancel() -> None:
+    """Both directions at once are rest; two keys of one control are one."""
+    keyboard = Keyboard()
+    for code in (pygame.KSCAN_A, pygame.KSCAN_LEFT, pygame.KSCAN_UP):
+        keyboard.take_event(key(pygame.KEYDOWN, code))
+    held = keyboard.read()
+    assert (held[Control.LEFT_X], held[Control.LEFT_Y]) == (0.0, 0.0)
+    keyboard.take_event(key(pygame.KEYDOWN, pygame.KSCAN_D))
+    assert keyboard.read()[Control.LEFT_X] == 0.5
+    for code, (control, value) in KEY_VALUES.items():
+        keyboard.take_event(key(pygame.KEYDOWN, code))
+        keyboard.take_event(key(pygame.KEYUP, code))
+        if control < Control.LEFT_X:
+            assert keyboard.read()[control] == value, "a tap between two pictures is lost"
+        assert keyboard.read()[control] == REST[control]
+
+
+def test_sdl_axes_rest_at_rest_and_reach_both_ends() -> None:
+    """A pad at rest that reads 0.50001 would count as played."""
+    assert axis_value(Control.LEFT_X, 0) == 0.5
+    assert axis_value(Control.LEFT_X, AXIS_MAX) == 1
+    assert axis_value(Control.LEFT_X, -AXIS_MAX - 1) == 0
+    assert axis_value(Control.LEFT_TRIGGER, 0) == 0
+    assert axis_value(Control.LEFT_TRIGGER, AXIS_MAX) == 1
+
+
+def test_gamepad_events_become_inputs_by_position() -> None:
+    """The virtual pad of eval.py reaches the arena this way; unplugging must release what was held."""
+    pads = Gamepads()
+    try:
+        tell = pygame.event.Event
+        pads.take_event(tell(pygame.CONTROLLERBUTTONDOWN, instance_id=7, button=pygame.CONTROLLER_BUTTON_Y))
+        pads.take_event(tell(pygame.CONTROLLERBUTTONDOWN, instance_id=7, button=pygame.CONTROLLER_BUTTON_DPAD_UP))
+        pads.take_event(
+            tell(pygame.CONTROLLERAXISMOTION, instance_id=7, axis=pygame.CONTROLLER_AXIS_TRIGGERRIGHT, value=AXIS_MAX)
+        )
+        pads.take_event(
+            tell(pygame.CONTROLLERAXISMOTION, instance_id=8, axis=pygame.CONTROLLER_AXIS_LEFTX, value=-9999)
+        )
+        held = pads.read()
+        assert held[Control.NORTH] == 1
+        assert held[Control.HAT_Y] == 0
+        assert held[Control.RIGHT_TRIGGER] == 1
+        assert held[Control.LEFT_X] == pytest.approx(0.5 - 9999 / AXIS_MAX / 2)
+        pads.take_event(tell(pygame.CONTROLLERBUTTONUP, instance_id=7, button=pygame.CONTROLLER_BUTTON_DPAD_UP))
+        assert pads.read()[Control.HAT_Y] == 0.5
+        pads.take_event(tell(pygame.CONTROLLERDEVICEREMOVED, instance_id=7))
+        left = pads.read()
+        assert left[Control.NORTH] == 0
+        assert left[Control.RIGHT_TRIGGER] == 0
+        assert left[Control.LEFT_X] < 0.5
+        pads.take_event(tell(pygame.WINDOWFOCUSLOST))
+        assert np.array_equal(pads.read(), REST)
+    finally:
+        pads.close()
+    assert np.array_equal(merge([]), REST)
