@@ -210,8 +210,8 @@ class WindowFrames(FrameSource):
         except NotReadable as reason:
             self._problem = str(reason)
             return None
-        # What happened to the window while the server was busy with it may be in the picture.
-        after = self._monitor.update()
+        # What happened to the window before the server read it may be in the picture.
+        after = self._monitor.update(sync=True)
         self._problem = self._objection(after) or ("" if _same_view(window, after) else "changing")
         if self._problem:
             return None

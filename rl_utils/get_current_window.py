@@ -88,13 +88,18 @@ class WindowMonitor(Device):
         """Disconnect."""
         self._x.close()
 
-    def update(self) -> GameWindow:
+    def update(self, *, sync: bool = False) -> GameWindow:
         """Take in what has happened since the last call; the same object comes back when nothing has.
+
+        Args:
+            sync: Ask the server first (0.1 ms), so that everything it did before an answer that we have is seen.
 
         Raises:
             UserError: The X server is gone.
         """
         try:
+            if sync:
+                self._x.display.sync()
             for _ in range(self._x.display.pending_events()):
                 self._note(self._x.display.next_event())
             if not self._x.manager:

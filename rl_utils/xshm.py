@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import xcffib
 import xcffib.composite
+import xcffib.damage
 import xcffib.shm
 import xcffib.xproto
 from numpy.typing import NDArray
@@ -27,8 +28,9 @@ from rl_utils.errors import UserError
 from rl_utils.game_window import GameWindow, NotReadable
 from rl_utils.x11 import server_gone
 
-SETTLE_NS: Final = 50_000_000
-"""A window that has just been redirected shows remains of its cover until it draws itself again: 3 frames at 60 Hz."""
+SETTLE_NS: Final = 250_000_000
+"""A window that has just been redirected shows remains of its cover until it draws itself: the extension DAMAGE says
+when, and without it so long is waited."""
 
 _BGRX_DEPTHS: Final = (24, 32)
 _ALL_PLANES: Final = 0xFFFFFFFF
@@ -170,8 +172,12 @@ class XshmGrabber:
         self._composite: Any = self._connection(xcffib.composite.key) if self._has("Composite") else None
         if self._composite is not None:
             self._composite.QueryVersion(0, 4).reply()
+        self._damage: Any = self._connection(xcffib.damage.key) if self._has("DAMAGE") else None
+        if self._damage is not None:
+            self._damage.QueryVersion(1, 1).reply()
         self._pixmap = int(self._connection.generate_id())
         self._redirected: tuple[int, int] | None = None
+        self._redrawn = 0
         self._settled_ns = 0
 
     def close(self) -> None:
@@ -195,10 +201,8 @@ class XshmGrabber:
             UserError: The X server is gone, or its pixels have no 8 bits per colour.
         """
         try:
-            with contextlib.suppress(xcffib.Error):
-                self._connection.poll_for_event()  # nothing that arrives here matters; it must only not pile up
             self._redirect(window)
-            if time.monotonic_ns() < self._settled_ns:
+            if not self._is_settled():
                 raise NotReadable("covered, waiting for it to be drawn again")
             self._make_room(window.width * window.height * 4)
             depth = self._fetch_pixmap(window) if window.off_screen else self._fetch_window(window)
@@ -240,10 +244,37 @@ class XshmGrabber:
             with contextlib.suppress(xcffib.Error):  # it may have died
                 self._composite.UnredirectWindow(self._redirected[0], automatic, is_checked=True).check()
             self._redirected = None
+        self._stop_watching()
         if wanted is not None:
             self._composite.RedirectWindow(window.id, automatic, is_checked=True).check()
             self._redirected = wanted
             self._settled_ns = time.monotonic_ns() + SETTLE_NS
+            if self._damage is not None:
+                self._redrawn = int(self._connection.generate_id())
+                level = xcffib.damage.ReportLevel.NonEmpty
+                self._damage.Create(self._redrawn, window.id, level, is_checked=True).check()
+
+    def _is_settled(self) -> bool:
+        """Whether the window has drawn itself since it was redirected."""
+        drawn = False
+        while True:
+            try:
+                event = self._connection.poll_for_event()
+            except xcffib.Error:
+                continue  # late news of a window that has died
+            if event is None:
+                break
+            drawn |= isinstance(event, xcffib.damage.NotifyEvent) and event.damage == self._redrawn
+        if self._damage is None:
+            return time.monotonic_ns() >= self._settled_ns
+        if drawn:
+            self._stop_watching()
+        return not self._redrawn
+
+    def _stop_watching(self) -> None:
+        if self._redrawn:
+            self._damage.Destroy(self._redrawn)
+        self._redrawn, self._settled_ns = 0, 0
 
     def _make_room(self, size: int) -> None:
         if size > self._segment.size:

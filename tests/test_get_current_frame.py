@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -194,20 +195,11 @@ def test_no_frame_ever_shows_the_cover(frames: WindowFrames) -> None:
     """One wrong frame at each coming and going of a pop-up would be learnt as the game."""
     with ShownWindow(at="100,100"):
         await_picture(frames)
-        taken = 0
         for _ in range(4):
-            cover = ShownWindow("overlay", at="150,150", size="150x100", override=1, seed=7)
-            for _ in range(100):
-                frame = frames.read()
-                taken += frame is not None
-                assert frame is None or shows(frame)
-            cover.process.kill()
-            for _ in range(100):
-                frame = frames.read()
-                taken += frame is not None
-                assert frame is None or shows(frame)
-            cover.close()
-        assert taken > 100
+            with ShownWindow("overlay", at="150,150", size="150x100", override=1, seed=7) as cover:
+                assert_live(frames)
+                cover.process.kill()
+                assert_live(frames)
 
 
 def test_covered_wholly(frames: WindowFrames) -> None:
@@ -474,8 +466,10 @@ def test_screen_grows_under_mss(start: Start) -> None:
         await_live(frames)
 
 
-def shared_segments() -> int:
-    return len(Path("/proc/sysvipc/shm").read_text().splitlines())
+def shared_segments(pid: int) -> int:
+    """How many SysV segments exist that this process has made."""
+    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
+    return [row[rows[0].index("cpid")] for row in rows[1:]].count(str(pid))
 
 
 def test_nothing_is_left_behind(x_display: str) -> None:
@@ -485,7 +479,7 @@ def test_nothing_is_left_behind(x_display: str) -> None:
             await_picture(frames)
         del frames
         gc.collect()
-        files, segments = len(list(Path("/proc/self/fd").iterdir())), shared_segments()
+        files, segments = len(list(Path("/proc/self/fd").iterdir())), shared_segments(os.getpid())
         for _ in range(10):
             with WindowFrames(size=SIZE) as frames:
                 await_picture(frames)
@@ -493,7 +487,7 @@ def test_nothing_is_left_behind(x_display: str) -> None:
         del frames
         gc.collect()
         assert len(list(Path("/proc/self/fd").iterdir())) == files
-        assert shared_segments() == segments
+        assert shared_segments(os.getpid()) == segments == 0
 
 
 def test_memory_outlives_the_grabber(x_display: str) -> None:
@@ -515,12 +509,13 @@ def test_memory_outlives_the_grabber(x_display: str) -> None:
 
 def test_killed_recorder_leaves_no_shared_memory(x_display: str) -> None:
     """After a crash, memory would stay taken until the next restart of the machine."""
-    before = shared_segments()
     code = (
         "import os, signal\n"
         "from rl_utils.get_current_frame import WindowFrames\n"
         "frames = WindowFrames()\n"
+        "assert ' %d ' % os.getpid() in open('/proc/sysvipc/shm').read()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=False)
-    until(lambda: shared_segments() == before)
+    killed = subprocess.Popen([sys.executable, "-c", code])
+    assert killed.wait() == -signal.SIGKILL
+    until(lambda: shared_segments(killed.pid) == 0)
