@@ -110,7 +110,7 @@ class Show(Device):
 
     def on_pause(self) -> None:
         """Show the released pad."""
-        self._next = 0.0
+        self._view.pause()
         self._view.pause()
 
     def close(self) -> None:

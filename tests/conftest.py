@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 class SimulatedClock:
     """A clock that only moves when something sleeps on it or a test pushes it."""
@@ -112,3 +114,29 @@ def own_config_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     folder = tmp_path_factory.mktemp("config")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
     return folder
+
+
+VM_REQUIRED = os.environ.get("RLAI_REQUIRE_VM") == "1"
+"""Set by CI: the tests marked uinput must run, in the guest if need be; then test_vm.py fails where it else skips."""
+
+
+def has_uinput() -> bool:
+    """Whether this machine's own kernel lets us make input devices."""
+    return Path("/dev/uinput").is_char_device() and os.access("/dev/uinput", os.W_OK)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where there is no uinput, leave the tests that need it to test_vm.py, or skip them saying how to run them."""
+    needing = [item for item in items if "uinput" in item.keywords]
+    if not needing or has_uinput():
+        return
+    from tests.vm.run import is_prepared
+
+    runs_in_guest = any(item.name == "test_gamepads_on_a_real_kernel" for item in items)
+    if runs_in_guest and (VM_REQUIRED or is_prepared()):
+        items[:] = [item for item in items if "uinput" not in item.keywords]
+        config.hook.pytest_deselected(items=needing)
+        return
+    why = "no usable /dev/uinput here: python tests/vm/run.py python -m pytest -m uinput (after tests/vm/prepare.sh)"
+    for item in needing:
+        item.add_marker(pytest.mark.skip(reason=why))

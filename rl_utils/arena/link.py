@@ -156,6 +156,7 @@ class ArenaPad(ControllerSource):
         self._waiting: deque[PadMessage] = deque()
         self._taps, self._label_taps = Taps(), Taps()
         self._newest = PadMessage(Inputs(REST), 0)
+        self._begin()
 
     def at(self, t_ns: int) -> Inputs:
         """The pad at `t_ns`, with presses that came and went since the previous call kept as pressed.
@@ -202,6 +203,15 @@ class ArenaPad(ControllerSource):
     def close(self) -> None:
         """Hang up."""
         self._link.close()
+
+    def _begin(self) -> None:
+        """Wait for the first state, so that the first frame already has the pad's, as with a pad that is opened."""
+        end = time.monotonic() + ANSWER_S
+        while not self._waiting and self._link.connected and time.monotonic() < end:
+            packet = self._link.receive(timeout_s=0.1)
+            if packet is not None and packet[0] == Kind.PAD:
+                self._step(unpack_pad(packet))
+                return
 
     def _receive(self) -> None:
         if self._link.try_again():

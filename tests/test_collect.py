@@ -1,0 +1,194 @@
+"""collect.py as a person runs it: the arena's real window and pad, direct mode, and missing devices."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import collect
+from rl_utils.controls import Control
+from rl_utils.interfaces import Source
+from rl_utils.recordings import open_recordings
+from tests.arena_process import running, running_arena
+
+
+def session_of(folder: Path) -> Path:
+    (session,) = (path for path in folder.iterdir() if path.is_dir())
+    return session
+
+
+def test_records_window_and_pad_of_the_arena(
+    x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first step of the product: pixels of the window and the pad's state in one file, with a verdict."""
+    socket = tmp_path / "arena.sock"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "expert", "--noise", "1"):
+        code = collect.main(["--out", str(tmp_path / "r"), "--pad", "arena", "--seconds", "6"])
+    assert code == 0
+    out = capsys.readouterr().out
+    assert "180 frames" in out
+    (recording,) = open_recordings([tmp_path / "r"])
+    with recording:
+        assert len(recording) == 180
+        assert recording.size == (480, 270)
+        assert (recording.source == Source.SCRIPTED).all()
+        assert recording.has_labels
+        assert recording.state is not None
+        assert recording.inputs[:, Control.RIGHT_TRIGGER].std() > 0.01
+        assert recording.frame(100).std() > 10
+        assert not np.array_equal(recording.frame(60), recording.frame(120))
+        # Each frame's inputs are those of its time: never newer than the frame.
+        assert (recording.inputs_ns <= recording.timestamps_ns).all()
+    meta = json.loads((session_of(tmp_path / "r") / "session.json").read_text())
+    assert meta["window"]["is_arena"] is True
+    assert meta["window"]["title"] == "Rocket League"
+    assert meta["verdict"]["samples"] == 180
+
+
+def test_pauses_while_another_window_has_the_focus(
+    x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is typed into a chat window must not become training data; the gap is marked."""
+    socket = tmp_path / "arena.sock"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "expert"):
+        command = ["collect.py", "--out", str(tmp_path / "r"), "--pad", "arena", "--seconds", "5"]
+        with running(command) as child:
+            _wait_for_samples(tmp_path / "r", child)
+            with running(["xev", "-event", "button"]):
+                _focus("Event Tester")
+                time.sleep(1.5)
+            _focus("^Rocket League$")
+            _, err = child.communicate(timeout=60)
+            assert child.returncode == 0, err
+    (recording,) = open_recordings([tmp_path / "r"])
+    with recording:
+        assert len(recording) == 150
+        assert recording.segment.max() >= 1
+        steps = np.diff(recording.timestamps_ns) / 1e9
+        assert steps.max() > 0.5
+        assert recording.segment[int(steps.argmax()) + 1] == recording.segment[int(steps.argmax())] + 1
+
+
+def _wait_for_samples(folder: Path, child: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and child.poll() is None:
+        if any(part.stat().st_size > 100_000 for part in folder.rglob("*.h5*")):
+            return
+        time.sleep(0.05)
+    pytest.fail("collect.py did not begin to record")
+
+
+def _focus(title: str) -> None:
+    command = ["xdotool", "search", "--sync", "--name", title, "windowactivate"]
+    subprocess.run(command, check=True, timeout=20, stdout=subprocess.DEVNULL)
+
+
+def test_sigkill_loses_at_most_a_second_and_the_next_start_recovers_it(
+    x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A crash of the machine's memory killer must not cost an evening of play."""
+    socket, out = tmp_path / "arena.sock", tmp_path / "r"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "expert"):
+        command = ["collect.py", "--out", str(out), "--pad", "arena"]
+        with running(command) as child:
+            _wait_for_samples(out, child)
+            time.sleep(4)
+            child.kill()
+            killed_ns = time.monotonic_ns()
+        killed = session_of(out)
+        assert collect.main(["--out", str(out), "--pad", "arena", "--seconds", "1"]) == 0
+    assert "Recovered" in capsys.readouterr().err
+    (recording,) = open_recordings([killed])
+    with recording:
+        assert killed_ns - int(recording.timestamps_ns[-1]) <= 1_000_000_000
+        assert recording.frame(len(recording) - 1).std() > 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_recording_in_order(
+    x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Ctrl+C is the normal way to stop: everything is saved, and the exit code is 0."""
+    socket, out = tmp_path / "arena.sock", tmp_path / "r"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "expert"):
+        command = ["collect.py", "--out", str(out), "--pad", "arena"]
+        with running(command) as child:
+            _wait_for_samples(out, child)
+            child.send_signal(number)
+            stdout, stderr = child.communicate(timeout=30)
+            assert child.returncode == 0, stderr
+    assert "Verdict" in stdout
+    (file,) = session_of(out).glob("*.h5*")
+    assert file.name.endswith("_batch.h5")
+    with h5py.File(file) as batch:
+        assert batch.attrs["complete"]
+
+
+def test_direct_mode_needs_no_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data for learning can be made on a server, and the same seed gives the same play."""
+    monkeypatch.delenv("DISPLAY", raising=False)
+    for name in ("a", "b"):
+        options = ["--frames", "arena", "--noise", "1", "--seconds", "3", "--seed", "5", "--codec", "jpeg"]
+        assert collect.main(["--out", str(tmp_path / name), *options]) == 0
+    (a,), (b,) = open_recordings([tmp_path / "a"]), open_recordings([tmp_path / "b"])
+    with a, b:
+        assert len(a) == len(b) == 90
+        assert np.array_equal(a.inputs, b.inputs)
+        assert np.array_equal(a.frame(80), b.frame(80))
+        assert not np.array_equal(a.inputs, a.labels)
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert lines[-1].startswith("collect.py: "), captured.err
+    assert "Traceback" not in captured.err
+    return lines[-1]
+
+
+def test_without_a_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Over ssh the person has to learn what is missing."""
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert collect.main(["--out", str(tmp_path), "--pad", "none"]) == 2
+    assert "DISPLAY" in one_line(capsys)
+
+
+def test_without_the_window(x_display: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The game may not run yet, or carry another title."""
+    assert collect.main(["--out", str(tmp_path), "--pad", "none", "--wait", "0.5"]) == 2
+    assert "--window" in one_line(capsys)
+
+
+def test_without_the_arena(
+    x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--pad arena` needs an arena to listen to."""
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(tmp_path / "nobody.sock"))
+    with running(["xev", "-name", "Rocket League", "-event", "button"]):
+        assert collect.main(["--out", str(tmp_path), "--pad", "arena", "--wait", "10"]) == 2
+    assert "rl_utils.arena" in one_line(capsys)
+
+
+def test_without_a_pad(x_display: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An hour recorded without a pad would be worthless."""
+    with running(["xev", "-name", "Rocket League", "-event", "button"]):
+        assert collect.main(["--out", str(tmp_path), "--device", "no such pad", "--wait", "10"]) == 2
+    assert "gamepad" in one_line(capsys).lower()
+
+
+def test_where_nothing_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that cannot be made is said before anybody plays."""
+    (tmp_path / "file").write_text("")
+    assert collect.main(["--out", str(tmp_path / "file" / "r"), "--frames", "arena", "--seconds", "1"]) == 2
+    assert "--out" in one_line(capsys)

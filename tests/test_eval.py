@@ -1,0 +1,220 @@
+"""eval.py as a person runs it: the article's numbers, the arena driven in real time, and refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import collect
+import eval as eval_script
+from rl_utils.controls import AXES, BUTTONS, NAMES, REST, Control
+from rl_utils.interfaces import Source
+from rl_utils.model import RocketNet
+from rl_utils.recordings import open_recordings
+from tests.arena_process import running, running_arena
+
+
+@pytest.fixture(scope="module")
+def article_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """45 tensors as the article saves them, with statistics that make the answers vary."""
+    torch.manual_seed(7)
+    network = RocketNet()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0.2, 0.1)
+                module.running_var.uniform_(0.5, 2.0)
+    file = tmp_path_factory.mktemp("article") / "rlai-1.4M.pth"
+    torch.save(network.state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of play."""
+    folder = tmp_path_factory.mktemp("play")
+    assert collect.main(["--out", str(folder), "--frames", "arena", "--seconds", "2", "--noise", "1"]) == 0
+    return folder
+
+
+def rows_of(file: Path) -> tuple[list[str], np.ndarray]:
+    with file.open() as lines:
+        header, *rows = csv.reader(lines)
+    return header, np.array(rows, np.float64)
+
+
+def test_an_article_checkpoint_gives_the_article_networks_numbers(
+    article_checkpoint: Path, recording: Path, tmp_path: Path
+) -> None:
+    """A model trained elsewhere must mean the same here: RGB/255, buttons at p >= 0.5, sticks unscaled."""
+    out = tmp_path / "out.csv"
+    options = ["--frames", f"replay:{recording}", "--sink", "log", "--log-inputs", str(out)]
+    assert eval_script.main(["--checkpoint", str(article_checkpoint), *options]) == 0
+    header, rows = rows_of(out)
+    assert header == ["frame_index", *NAMES]
+    assert rows[:, 0].tolist() == list(range(60))
+    network = RocketNet()
+    network.load_state_dict(torch.load(article_checkpoint, weights_only=True))
+    network.eval()
+    (stored,) = open_recordings([recording])
+    with stored, torch.inference_mode():
+        pixels = torch.from_numpy(stored.read_frames(range(60))).permute(0, 3, 1, 2).float() / 255
+        expected = network(pixels).numpy()
+    clear = np.abs(expected[:, BUTTONS]) > 1e-4
+    values = rows[:, 1:]
+    assert np.array_equal(values[:, BUTTONS][clear], (expected[:, BUTTONS] >= 0)[clear].astype(float))
+    assert np.abs(values[:, AXES] - expected[:, AXES]).max() < 1e-4
+    assert values[:, AXES].std(axis=0).max() > 1e-3
+
+
+def test_drives_the_arena_through_window_and_pad(
+    x_display: str, article_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step of the product: the arena's car obeys the policy in real time, and what it did is recorded."""
+    socket = tmp_path / "arena.sock"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "pad", "--situation", "benchmark"):
+        options = ["--sink", "arena", "--minutes", "0.1", "--report", str(tmp_path / "report.json")]
+        options += ["--record", str(tmp_path / "r"), "--log-inputs", str(tmp_path / "log.csv")]
+        assert eval_script.main(["--checkpoint", str(article_checkpoint), *options]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["ticks"] == 180
+    assert report["play"]["minutes"] > 0.05
+    assert 0 < report["latency_ms_p50"] <= report["latency_ms_p99"]
+    (driven,) = open_recordings([tmp_path / "r"])
+    _, rows = rows_of(tmp_path / "log.csv")
+    with driven:
+        assert (driven.source == Source.POLICY).all()
+        assert np.allclose(driven.inputs, rows[:, 1:], atol=1e-6)
+
+
+def test_recorded_inputs_move_the_arenas_car(
+    x_display: str, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--inputs` replays a recording through the same pad; the arena says that it arrived."""
+    from rl_utils.arena.link import ArenaPad
+
+    socket = tmp_path / "arena.sock"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "pad"):
+        command = ["eval.py", "--inputs", str(recording), "--sink", "arena", "--minutes", "0.05"]
+        with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
+            seen = []
+            while child.poll() is None:
+                seen.append(pad.at(time.monotonic_ns()).values.copy())
+                time.sleep(0.01)
+            assert child.returncode == 0
+            assert max(values[Control.RIGHT_TRIGGER] for values in seen) > 0.5
+            wait_until(lambda: np.array_equal(pad.at(time.monotonic_ns()).values, REST))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_every_way_out_releases_the_arenas_pad(
+    x_display: str, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """A throttle that stays held after the bot is gone is the article's worst fault."""
+    from rl_utils.arena.link import ArenaPad
+
+    socket = tmp_path / "arena.sock"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "pad"):
+        command = ["eval.py", "--inputs", str(recording), "--sink", "arena"]
+        with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
+            wait_until(lambda: not np.array_equal(pad.at(time.monotonic_ns()).values, REST))
+            child.send_signal(number)
+            code = child.wait(20)
+            assert code == (-9 if number == signal.SIGKILL else 0)
+            wait_until(lambda: np.array_equal(pad.at(time.monotonic_ns()).values, REST))
+
+
+def wait_for_socket(path: Path) -> Path:
+    wait_until(path.exists)
+    return path
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll until it holds; a loaded machine may need long, a broken program never gets there."""
+    deadline = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < deadline, "waited 40 s"
+        time.sleep(0.01)
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert lines[-1].startswith("eval.py: "), captured.err
+    assert "Traceback" not in captured.err
+    return lines[-1]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint", b"PK\x03\x04 truncated"])
+def test_a_wrong_checkpoint_is_refused(
+    tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing or foreign file must be named, not end in a traceback of the library."""
+    file = tmp_path / "best.pt"
+    if content is not None:
+        file.write_bytes(content)
+    assert eval_script.main(["--checkpoint", str(file), "--frames", "arena", "--sink", "arena"]) == 2
+    assert "best.pt" in one_line(capsys)
+
+
+def test_without_a_display(
+    article_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Driving needs a window to look at."""
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert eval_script.main(["--checkpoint", str(article_checkpoint)]) == 2
+    assert "DISPLAY" in one_line(capsys)
+
+
+def test_without_uinput(
+    x_display: str,
+    article_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The person has to learn which rule makes /dev/uinput writable."""
+    if os.access("/dev/uinput", os.W_OK):
+        monkeypatch.setattr("rl_utils.apply_inputs.UINPUT", str(tmp_path / "uinput"))
+    with running_arena(tmp_path / "arena.sock", "--driver", "pad"):
+        assert eval_script.main(["--checkpoint", str(article_checkpoint), "--wait", "20"]) == 2
+    assert "uinput" in one_line(capsys)
+
+
+def test_the_real_game_needs_the_promise(
+    x_display: str, article_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A window called Rocket League that is not the arena may be the real game: nobody drives it unasked."""
+    with running(["xev", "-name", "Rocket League", "-event", "button"]):
+        assert eval_script.main(["--checkpoint", str(article_checkpoint), "--wait", "20"]) == 2
+    assert "--yes-offline" in one_line(capsys)
+
+
+def test_a_missing_recording_is_refused(
+    article_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A typing error in replay:DIR must be named."""
+    options = ["--frames", f"replay:{tmp_path / 'nothing'}", "--sink", "log"]
+    assert eval_script.main(["--checkpoint", str(article_checkpoint), *options]) == 2
+    assert "nothing" in one_line(capsys)
+
+
+def test_an_unwritable_log_is_refused_before_driving(
+    article_checkpoint: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Finding out at the end that nothing was logged would waste the drive."""
+    options = ["--frames", f"replay:{recording}", "--sink", "log", "--log-inputs", str(tmp_path / "no" / "out.csv")]
+    assert eval_script.main(["--checkpoint", str(article_checkpoint), *options]) == 2
+    assert "--log-inputs" in one_line(capsys)
