@@ -226,9 +226,12 @@ def test_presses_do_not_reach_over_a_new_start(arena: Running, path: Path) -> No
 
 def test_a_reader_that_joins_late_knows_the_state(arena: Running, path: Path) -> None:
     """A recording that starts while a button is held must begin with it held."""
-    arena.publish(message(10, pad(east=1), tick=5))
+    arena.publish(message(10, pad(east=1), tick=5, state=np.ones(2, np.float32)))
     with ArenaPad(path) as reader:
-        until(lambda: reader.at(50).values[Control.EAST] == 1)
+        first = reader.at(50)
+        assert first.values[Control.EAST] == 1
+        assert first.state is not None
+        assert reader.tick == 5
 
 
 def test_the_arena_going_away_and_coming_back(path: Path) -> None:

@@ -205,17 +205,17 @@ class ArenaPad(ControllerSource):
         self._link.close()
 
     def _begin(self) -> None:
-        """Wait for the first state, so that the first frame already has the pad's, as with a pad that is opened."""
-        end = time.monotonic() + ANSWER_S
-        while not self._waiting and self._link.connected and time.monotonic() < end:
-            packet = self._link.receive(timeout_s=0.1)
+        """Take the state that the arena sends at once, so that the first frame has the pad's, as with any pad."""
+        if self._link.about.get("state_follows"):
+            packet = self._link.receive(ANSWER_S)
             if packet is not None and packet[0] == Kind.PAD:
-                self._step(unpack_pad(packet))
-                return
+                with contextlib.suppress(BadMessageError):
+                    self._step(unpack_pad(packet))
 
     def _receive(self) -> None:
         if self._link.try_again():
             self._waiting.clear()
+            self._begin()
         was_connected = self._link.connected
         with contextlib.suppress(BadMessageError):
             while (packet := self._link.receive()) is not None:

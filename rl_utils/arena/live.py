@@ -12,7 +12,7 @@ from rl_utils.arena.game import Game
 from rl_utils.arena.observation import OBS_NAMES, observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.server import LinkServer, source_of
-from rl_utils.arena.snapshot import TICK_HZ
+from rl_utils.arena.snapshot import TICK_HZ, Snapshot
 from rl_utils.arena.window import ArenaWindow
 from rl_utils.arena.wire import PadMessage
 from rl_utils.config import ArenaConfig
@@ -92,6 +92,7 @@ class Live:
         log(f"The arena is open ({self.config.driver} plays, situation {self.config.situation}; pad {where}).")
         began = time.monotonic()
         limit = self.config.seconds
+        self._publish(self.game.snapshot())  # whoever connects first hears something at once
         self._pacer.restart()
         advance = 0
         while not (stopped() or self._window.close_requested):
@@ -122,7 +123,11 @@ class Live:
             self._renderer = Renderer(*self._window.size)
         image = self._renderer.render(snapshot, self.game.view())
         # The pads hear first: whoever captures the new picture must find its inputs already there.
-        pad = Inputs(
+        self._publish(snapshot)
+        self._window.show(image)
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        inputs = Inputs(
             self.game.inputs,
             t_ns=time.monotonic_ns(),
             labels=self.game.labels,
@@ -130,8 +135,7 @@ class Live:
             episode=self.game.episode,
             source=source_of(self.config.driver, driven=self._driven),
         )
-        self._server.publish(PadMessage(pad, snapshot.tick))
-        self._window.show(image)
+        self._server.publish(PadMessage(inputs, snapshot.tick))
 
     def _inputs(self, now_ns: int) -> InputVector | None:
         """What is held from outside; None leaves it to the scripted driver."""

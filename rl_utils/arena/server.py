@@ -223,9 +223,10 @@ class LinkServer(Device):
             self._drop(client)
             return False
         client.role = str(role)
-        if not self._send(client, pack_json(Kind.WELCOME, self._about)):
+        newest = self._last_pad if role == "pad" else None
+        if not self._send(client, pack_json(Kind.WELCOME, {**self._about, "state_follows": newest is not None})):
             return False
-        return role != "pad" or self._last_pad is None or self._send(client, self._last_pad)
+        return newest is None or self._send(client, newest)
 
     def _send(self, client: _Client, packet: bytes) -> bool:
         """False when the client is gone."""
