@@ -419,7 +419,7 @@ def _check_window_regex(pattern: str) -> None:
 
 ConfigT = TypeVar("ConfigT")
 
-_BOX = re.compile(r"[╭╮╰╯│─]+")
+_BOX = re.compile(r"[╭╮╰╯│─]+|-{9,}")  # the second where the terminal is not UTF-8
 
 
 def parse_config(kind: type[ConfigT], argv: Sequence[str] | None, *, prog: str) -> ConfigT:

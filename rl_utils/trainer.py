@@ -121,6 +121,7 @@ class Trainer:
 
     def _outcome(self, ending: Ending) -> Outcome:
         state = self.state
+        self._log.plot(state.history)  # half a second: not after every pass
         return Outcome(ending, state.epoch, state.step, state.seconds, state.best)
 
     def _train_pass(self, stop: Callable[[], bool], progress: Progress) -> bool:
@@ -138,6 +139,9 @@ class Trainer:
             state.seconds += now - last
             last = now
             rate = seen / max(now - began, 1e-9)
+            if isinstance(self._schedule, TimeSchedule) and not state.history:
+                # Not measured yet: looking costs about a third of learning.
+                self._schedule.validation_s = min(len(self._samples.held_out), HELD_OUT_LIMIT) / rate / 3
             share = self._schedule.progress(state.step)
             progress.update(share, self._note(rate))
             if state.step % self._log_every == 0:

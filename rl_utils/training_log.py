@@ -86,7 +86,7 @@ class TrainingLog:
         self.scalars(values, step)
 
     def history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write metrics.csv and training.png anew from one row per pass.
+        """Write metrics.csv anew from one row per pass.
 
         Raises:
             UserError: The disk is full.
@@ -96,8 +96,16 @@ class TrainingLog:
         writer.writeheader()
         writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
         write_whole(self._folder / "metrics.csv", text.getvalue().encode())
-        write_whole(self._folder / "training.png", training_plot(rows))
         self._writer.flush()
+
+    def plot(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write training.png from one row per pass, if there are any.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        if rows:
+            write_whole(self._folder / "training.png", training_plot(rows))
 
     def close(self) -> None:
         """Flush."""
