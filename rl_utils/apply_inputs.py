@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +48,9 @@ STICK_RANGE: Final = (-32768, 32767)
 TRIGGER_RANGE: Final = (0, 255)
 HAT_RANGE: Final = (-1, 1)
 
+GOODBYE_S: Final = 0.05
+"""Three polls of a game at 60 Hz between the release and the pad's end: what is unread then is lost (measured)."""
+
 _EVENT: Final = struct.Struct("llHHi")  # struct input_event; uinput ignores the time
 _SYN: Final = _EVENT.pack(0, 0, EV_SYN, SYN_REPORT, 0)
 
@@ -66,16 +70,17 @@ class InputApplier(ControllerSink):
     Args:
         allow_menu: Let START and SELECT through (MODE never).
         dead_zone: A stick axis closer to its rest than this share of its way stays at rest; from 0 to below 1.
+        node: The kernel's uinput device.
 
     Raises:
-        UserError: /dev/uinput is missing or may not be written.
+        UserError: `node` is missing or may not be written.
     """
 
-    def __init__(self, *, allow_menu: bool = False, dead_zone: float = 0.0) -> None:
+    def __init__(self, *, allow_menu: bool = False, dead_zone: float = 0.0, node: str = UINPUT) -> None:
         assert 0 <= dead_zone < 1, dead_zone
         self._allow_menu = allow_menu
         self._dead_zone = dead_zone
-        self._pad = _create_pad()
+        self._pad = _create_pad(node)
         self.path = ""
         """The device node that games read."""
         if self._pad.device is not None:
@@ -113,6 +118,7 @@ class InputApplier(ControllerSink):
             return
         try:
             self.release()
+            time.sleep(GOODBYE_S)
         finally:
             self._pad.close()
 
@@ -143,7 +149,7 @@ def device_values(inputs: InputVector) -> dict[tuple[int, int], int]:
     return values
 
 
-def _create_pad() -> UInput:
+def _create_pad(node: str) -> UInput:
     rest = device_values(REST)
     axes = [
         (code, AbsInfo(rest[EV_ABS, code], *axis_range(control), fuzz=0, flat=0, resolution=0))
@@ -159,30 +165,30 @@ def _create_pad() -> UInput:
             product=product,
             version=version,
             bustype=BUS_USB,
-            devnode=UINPUT,
+            devnode=node,
             phys=OWN_PHYS,
             max_effects=0,  # the default claims force feedback, which nobody would serve
         )
     except (UInputError, OSError) as error:
-        raise _no_uinput() from error
+        raise _explain(node) from error
 
 
-def uinput_problem() -> UserError | None:
+def uinput_problem(node: str = UINPUT) -> UserError | None:
     """Why no virtual pad can be made here, or None where one can be."""
-    if Path(UINPUT).is_char_device() and os.access(UINPUT, os.W_OK):
+    if Path(node).is_char_device() and os.access(node, os.W_OK):
         return None
-    return _no_uinput()
+    return _explain(node)
 
 
-def _no_uinput() -> UserError:
-    if not Path(UINPUT).exists():
+def _explain(node: str) -> UserError:
+    if not Path(node).is_char_device():
         return UserError(
-            f"{UINPUT} does not exist: the kernel's uinput module is not loaded",
-            f'Run "{MODPROBE_COMMAND}", then "python -m rl_utils.doctor"',
+            f"{node} does not exist: the kernel's uinput module is not loaded",
+            f'Run "{MODPROBE_COMMAND}" (and see "python -m rl_utils.doctor" for making that permanent)',
         )
-    if not os.access(UINPUT, os.W_OK):
-        return UserError(f"{UINPUT} is not writable", f"Allow it with a udev rule: {UDEV_COMMAND}")
+    if not os.access(node, os.W_OK):
+        return UserError(f"{node} is not writable", f"Allow it with a udev rule: {UDEV_COMMAND}")
     return UserError(
-        f"{UINPUT} is writable, but the pad that it made could not be opened or created",
+        f"{node} is writable, but the virtual pad could not be created or its device node may not be opened",
         'Run "sudo usermod -aG input $USER", log in again, and see "python -m rl_utils.doctor"',
     )

@@ -13,20 +13,17 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from rl_utils.controls import EV_ABS, EV_KEY, HATS, REST, Control, PadProfile
+from rl_utils.controls import REST, Control
 from rl_utils.errors import UserError
-from rl_utils.interfaces import ControllerSource, Inputs, InputVector, PadEvent, PadInfo
-from rl_utils.pad_device import AxisRange, PadDevice, Unplugged
+from rl_utils.interfaces import ControllerSource, Inputs, PadEvent, PadInfo
+from rl_utils.pad_device import PadDevice, Unplugged
 from rl_utils.pad_finder import SeenDevice, choose_pad, controls_of, list_pads, matches
+from rl_utils.pad_state import PadState
 
 log = logging.getLogger(__name__)
-
-TAP_MEMORY_NS: Final = 1_000_000_000
-"""A tap is shown by the next sample if it is this recent: after a pause, what was pressed during it means nothing.
-The length of a gap that begins a new segment."""
 
 RESCAN_S: Final = 0.5
 """While the pad is unplugged, devices are looked at this often."""
@@ -36,61 +33,6 @@ MAX_WAITING: Final = 100_000
 
 MAX_CONSUMED: Final = 1_000_000
 """Events kept for `take_events`."""
-
-
-class PadState:
-    """Turns a pad's events into the 19 inputs. Knows no device, so a recorded stream works as well.
-
-    Args:
-        profile: How the pad's driver reports it.
-        axes: Ranges by axis code; axes that are not in it stay at rest.
-    """
-
-    def __init__(self, profile: PadProfile, axes: Mapping[int, AxisRange]) -> None:
-        self._profile = profile
-        self._axes = axes
-        self._values = REST.copy()
-        self._taps: dict[Control, tuple[int, float]] = {}
-        self.t_ns = 0
-        """Time of the newest event applied."""
-
-    def apply(self, event: PadEvent) -> None:
-        """Take one event into account."""
-        if event.type == EV_KEY:
-            control = self._profile.buttons.get(event.code)
-            if control is None:
-                control = self._profile.trigger_buttons.get(event.code)
-            if control is None:
-                return
-            value = float(event.value != 0)
-            pressed = event.value == 1  # 2 is the kernel's auto-repeat
-        elif event.type == EV_ABS and event.code in self._axes:
-            control = self._profile.axes[event.code]
-            value = self._axes[event.code].normalise(event.value)
-            pressed = control in HATS and value != REST[control]
-        else:
-            return
-        self._values[control] = value
-        self.t_ns = max(self.t_ns, event.t_ns)
-        if pressed:
-            self._taps[control] = (event.t_ns, value)
-
-    def sample(self, t_ns: int) -> InputVector:
-        """Return the state, with buttons and d-pad presses that came and went since the last sample, and forget those.
-
-        Args:
-            t_ns: Time of the sample; taps long before it are left out.
-        """
-        values = self._values.copy()
-        for control, (pressed_ns, value) in self._taps.items():
-            if values[control] == REST[control] and t_ns - pressed_ns <= TAP_MEMORY_NS:
-                values[control] = value
-        self._taps.clear()
-        return values
-
-    def forget_taps(self) -> None:
-        """Leave past presses out of the next sample."""
-        self._taps.clear()
 
 
 class ControllerReader(ControllerSource):
@@ -137,7 +79,7 @@ class ControllerReader(ControllerSource):
                 event = self._waiting.popleft()
                 self._state.apply(event)
                 self._consumed.append(event)
-            if self._device is None and t_ns >= self._lost_ns:
+            if self._device is None:  # since when is not known exactly: the kernel says so when it is asked
                 return Inputs(REST.copy(), self._lost_ns)
             return Inputs(self._state.sample(t_ns), self._state.t_ns)
 

@@ -8,7 +8,6 @@ import logging
 import struct
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import evdev
@@ -25,6 +24,7 @@ from rl_utils.controls import (
 from rl_utils.errors import UserError
 from rl_utils.interfaces import PadEvent
 from rl_utils.pad_finder import READ_REMEDY, SeenDevice, profile_of
+from rl_utils.pad_state import AxisRange
 
 log = logging.getLogger(__name__)
 
@@ -40,27 +40,6 @@ MAX_READS: Final = 64
 
 class Unplugged(Exception):  # noqa: N818  # an event of the device's life, not a failure
     """The device has gone."""
-
-
-@dataclass(frozen=True)
-class AxisRange:
-    """What an axis can report, in device units.
-
-    Attributes:
-        minimum: Least value.
-        rest: Value when nobody touches it.
-        maximum: Greatest value.
-        flat: Noise around the rest, as the driver declares it.
-    """
-
-    minimum: int
-    rest: int
-    maximum: int
-    flat: int = 0
-
-    def normalise(self, value: int) -> float:
-        """Map a device value to [0, 1]."""
-        return min(1.0, max(0.0, (value - self.minimum) / (self.maximum - self.minimum)))
 
 
 class PadDevice:
@@ -99,10 +78,9 @@ class PadDevice:
             for code, info in infos.items()
             if info.max > info.min
         }
-        # Before its first report such a pad claims 0 on every axis: both sticks in a corner that no stick reaches.
+        # Under hid-generic all axes are 0 until the first report: both sticks in a corner that no stick reaches.
         sticks = [info for code, info in infos.items() if self.profile.axes[code] in STICKS]
-        self.silent = bool(sticks) and all(info.value == info.min == 0 for info in sticks)
-        """The pad has not reported yet: its sticks' state is unknown."""
+        self._silent = bool(sticks) and all(info.value == info.min == 0 for info in sticks)
 
     def fileno(self) -> int:
         """For poll."""
@@ -130,6 +108,8 @@ class PadDevice:
             newest_ns = batch[-1].t_ns
             for event in batch:
                 self._sort_in(event, events)
+        if self._silent and events:
+            self._silent, self._stale = False, True  # axes that really are 0 were left out of the first report
         if self._stale and not self._skipping:
             events += self.state(newest_ns)
             self._stale = False
@@ -164,7 +144,7 @@ class PadDevice:
     def initial_state(self, t_ns: int) -> list[PadEvent]:
         """Like `state`, without the sticks of a pad that has not reported yet."""
         events = self.state(t_ns)
-        if not self.silent:
+        if not self._silent:
             return events
         return [e for e in events if e.type == EV_KEY or self.profile.axes[e.code] not in STICKS]
 

@@ -20,7 +20,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "get_current_window",
         "get_current_frame",
+        "pad_state",
         "pad_finder",
+        "pad_device",
         "controller_reader",
         "apply_inputs",
         "safety",

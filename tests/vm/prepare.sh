@@ -8,6 +8,7 @@
 # On CPUs whose vector registers need more than 2696 bytes (AMX: Sapphire Rapids and later) that binary cannot start
 # processes at all; there a small kernel is built from the same source (4 minutes of CPU).
 set -euo pipefail
+recipe="recipe 1 $(sha256sum <"$(dirname "$0")/kernel.config")" # raise the number when the cache must be made anew
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${1:-$here/../../.cache/vm}
 mkdir -p "$cache"
@@ -25,7 +26,7 @@ boots() { # KERNEL: whether it runs a program; when that ends, so does the kerne
   case $said in *exitcode=0x00000000*) ;; *) return 1 ;; esac
 }
 
-if [ -f ok ] && [ "$(head -1 ok)" = "$(cat "$here/prepare.sh" "$here/kernel.config" | sha256sum)" ] && boots ./linux; then
+if [ -f ok ] && [ "$(head -1 ok)" = "$recipe" ] && boots ./linux; then
   tail -1 ok
   exit 0
 fi
@@ -36,11 +37,8 @@ sudo=
 [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo=sudo; }
 export DEBIAN_FRONTEND=noninteractive
 need=()
-for package in flex bison bc xz-utils make gcc libc6-dev busybox-static; do
-  case $package in
-    busybox-static) ;;
-    *) dpkg -s "$package" >/dev/null 2>&1 || need+=("$package") ;;
-  esac
+for package in flex bison bc xz-utils make gcc libc6-dev; do
+  dpkg -s "$package" >/dev/null 2>&1 || need+=("$package")
 done
 apt-cache show user-mode-linux >/dev/null 2>&1 || $sudo apt-get update -q >apt.log 2>&1 || fail "apt-get update failed: $(tail -1 apt.log)"
 if [ ${#need[@]} -gt 0 ]; then
@@ -55,13 +53,14 @@ release=${version%%-*}
 source=linux-source-$(echo "$release" | cut -d. -f1,2)
 mkdir build
 cd build
-apt-get download -q user-mode-linux busybox-static >../download.log 2>&1 || fail "download failed: $(tail -1 ../download.log)"
+apt-get download -q user-mode-linux busybox-static evtest >../download.log 2>&1 || fail "download failed: $(tail -1 ../download.log)"
 # Where that source has left the mirror, any of the same series will do: modules are told the binary's release.
 apt-get download -q "$source=$version" >>../download.log 2>&1 || apt-get download -q "$source" >>../download.log 2>&1 ||
   fail "download failed: $(tail -1 ../download.log)"
-rm -rf ../uml ../bb
+rm -rf ../uml ../bb ../witness
 dpkg -x user-mode-linux_*.deb ../uml
 dpkg -x busybox-static_*.deb ../bb
+dpkg -x evtest_*.deb ../witness # somebody else's eyes for the tests
 dpkg-deb --fsys-tarfile "$source"_*.deb | tar -xO --wildcards './usr/src/*.tar.xz' | tar -xJ
 cd "$source"
 
@@ -92,9 +91,9 @@ else
   boots "$cache/linux" || fail "User Mode Linux does not run on this machine (see $here/README.md)"
 fi
 cd "$cache"
-rm -rf build run
+rm -rf build run uml
 {
-  cat "$here/prepare.sh" "$here/kernel.config" | sha256sum
+  echo "$recipe"
   echo "guest ready: $kind, prepared in $((SECONDS - started)) s"
 } >ok
 tail -1 ok

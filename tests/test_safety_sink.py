@@ -1,0 +1,242 @@
+"""Hands off the pad: everything is released on every way out, by signals, and when inputs stay away."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rl_utils.controls import MENU_BUTTONS, N_CONTROLS, Control
+from rl_utils.errors import UserError
+from rl_utils.interfaces import ControllerSink, InputVector
+from rl_utils.safety import SafeSink, mask_menu, released_on_signals
+
+EVERYTHING = np.ones(N_CONTROLS, np.float32)
+
+
+class ListSink(ControllerSink):
+    """A sink that keeps what it is told, like the log of eval.py."""
+
+    def __init__(self) -> None:
+        self.applied: list[InputVector] = []
+        self.calls: list[str] = []
+        self.released = threading.Event()
+
+    def apply(self, inputs: InputVector) -> None:
+        self.applied.append(inputs)
+        self.calls.append("apply")
+        self.released.clear()
+
+    def release(self) -> None:
+        self.calls.append("release")
+        self.released.set()
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+class BrokenSink(ListSink):
+    """A pad that was taken away while it was driven."""
+
+    def apply(self, inputs: InputVector) -> None:
+        super().apply(inputs)
+        raise OSError("No such device")
+
+
+def test_menu_buttons_never_pass_unless_allowed() -> None:
+    """Pausing or leaving a match is not for the bot; the guide button never is."""
+    with SafeSink(ListSink()) as sink:
+        sink.apply(EVERYTHING)
+        assert [sink._sink.applied[-1][b] for b in MENU_BUTTONS] == [0.0, 0.0, 0.0]
+    allowed = mask_menu(EVERYTHING, allow_menu=True)
+    assert allowed[Control.START] == allowed[Control.SELECT] == 1.0
+    assert allowed[Control.MODE] == 0.0
+    assert EVERYTHING[Control.MODE] == 1.0, "the caller's array is not touched"
+
+
+def test_inputs_that_stay_away_release_everything() -> None:
+    """A loop that hangs must not leave the throttle held."""
+    inner = ListSink()
+    with SafeSink(inner, stale_s=0.05) as sink:
+        sink.apply(EVERYTHING)
+        assert inner.released.wait(10)
+        assert sink.times_stale == 1
+        sink.apply(EVERYTHING)
+        assert not inner.released.is_set(), "it goes on when inputs come again"
+        assert inner.released.wait(10)
+
+
+def test_fresh_inputs_are_not_interrupted() -> None:
+    """A watchdog that fires between frames would make the car stutter."""
+    inner = ListSink()
+    with SafeSink(inner, stale_s=5.0) as sink:
+        for _ in range(20):
+            sink.apply(EVERYTHING)
+            time.sleep(0.005)
+        assert "release" not in inner.calls
+
+
+def test_nothing_held_is_not_released_again_and_again() -> None:
+    """An idle sink must not send packets four times a second."""
+    inner = ListSink()
+    with SafeSink(inner, stale_s=0.01) as sink:
+        sink.apply(EVERYTHING)
+        assert inner.released.wait(10)
+        time.sleep(0.1)
+        assert inner.calls == ["apply", "release"]
+
+
+def test_an_exception_in_the_loop_releases_first() -> None:
+    """Whatever goes wrong, the pad is let go before anything else."""
+    inner = ListSink()
+
+    def play() -> None:
+        with SafeSink(inner) as sink:
+            sink.apply(EVERYTHING)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        play()
+    assert inner.calls == ["apply", "release", "close"]
+
+
+def test_closing_twice_closes_once() -> None:
+    """close() is called by `with`, at interpreter exit and by hand."""
+    inner = ListSink()
+    sink = SafeSink(inner)
+    sink.close()
+    sink.close()
+    sink.release()
+    assert inner.calls == ["release", "close"]
+    with pytest.raises(RuntimeError, match="closed"):
+        sink.apply(EVERYTHING)
+
+
+def test_a_sink_that_fails_half_way_is_released_too() -> None:
+    """A write that fails may still have pressed something."""
+    inner = BrokenSink()
+    with SafeSink(inner, stale_s=0.05) as sink:
+        with pytest.raises(OSError, match="No such device"):
+            sink.apply(EVERYTHING)
+        assert inner.released.wait(10), "the watchdog knows that something may be held"
+
+
+def test_what_the_guard_finds_stops_the_driving() -> None:
+    """Starting the anti-cheat build while the bot drives must stop it, not only refuse the next start."""
+    inner = ListSink()
+    found = threading.Event()
+
+    def guard() -> None:
+        if found.is_set():
+            raise UserError("The anti-cheat runs", "Close it")
+
+    def play(sink: SafeSink) -> None:
+        for _ in range(2000):
+            sink.apply(EVERYTHING)
+            time.sleep(0.005)
+
+    with SafeSink(inner, stale_s=0.02, guard=guard, guard_interval_s=0.01) as sink:
+        sink.apply(EVERYTHING)
+        found.set()
+        with pytest.raises(UserError, match="The anti-cheat runs"):
+            play(sink)
+        assert inner.calls[-1] == "release"
+
+
+WITHOUT_WITH = """
+import sys
+sys.path.insert(0, {root!r})
+import numpy as np
+from tests.test_safety_sink import EVERYTHING, ListSink
+from rl_utils.safety import SafeSink
+
+class Told(ListSink):
+    def release(self):
+        print("released", flush=True)
+
+sink = SafeSink(Told())
+sink.apply(EVERYTHING)
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(3)", "1 / 0"])
+def test_leaving_the_interpreter_releases(end: str) -> None:
+    """A script that forgets to close, or dies, must not leave the car driving."""
+    root = str(Path(__file__).resolve().parent.parent)
+    code = WITHOUT_WITH.format(root=root, end=end)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "released\n"
+
+
+SIGNALLED = """
+import sys, time
+sys.path.insert(0, {root!r})
+from tests.test_safety_sink import EVERYTHING, ListSink
+from rl_utils.safety import SafeSink, released_on_signals
+
+class Told(ListSink):
+    def release(self):
+        print("released", flush=True)
+    def close(self):
+        print("closed", flush=True)
+
+try:
+    with SafeSink(Told(), stale_s=60) as sink, released_on_signals(sink):
+        sink.apply(EVERYTHING)
+        print("driving", flush=True)
+        while True:
+            time.sleep(60)
+except KeyboardInterrupt:
+    print("summary", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
+def test_signals_release_and_end_as_ctrl_c_does(number: signal.Signals) -> None:
+    """`kill` and a closed terminal must stop the bot as cleanly as Ctrl+C."""
+    code = SIGNALLED.format(root=str(Path(__file__).resolve().parent.parent))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "driving\n"
+        process.send_signal(number)
+        assert process.stdout.read().split() == ["released", "released", "closed", "summary"]
+        assert process.wait(30) == 0
+
+
+def test_signal_handlers_are_given_back() -> None:
+    """After driving, Ctrl+C has to do again what it did before."""
+    before = signal.getsignal(signal.SIGTERM)
+    with released_on_signals(ListSink()):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_signals_that_are_ignored_stay_ignored() -> None:
+    """Under nohup the terminal may be closed without stopping the bot."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with released_on_signals(ListSink()):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_thread_may_drive_too() -> None:
+    """Python allows signal handlers in the main thread only; elsewhere driving must still work."""
+    inner = ListSink()
+
+    def drive() -> None:
+        with released_on_signals(inner):
+            inner.apply(EVERYTHING)
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    thread.join()
+    assert inner.calls == ["apply"]

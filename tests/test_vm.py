@@ -1,0 +1,66 @@
+"""The tests marked `uinput`, run in a guest kernel that has /dev/uinput, where this machine's kernel has none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import VM_REQUIRED, has_uinput
+from tests.vm.run import CACHE, CHECKOUT, NOT_BOOTED, is_prepared, run
+
+NOT_PREPARED = f"no guest kernel in {CACHE}: run tests/vm/prepare.sh (needs Debian)"
+
+
+@pytest.fixture
+def guest() -> None:
+    """Skips where there is no guest, or fails where CI asks for it."""
+    if has_uinput():
+        pytest.skip("this machine's own kernel has uinput: the tests marked uinput run directly")
+    if not is_prepared():
+        if VM_REQUIRED:
+            pytest.fail(f"RLAI_REQUIRE_VM=1, but there is {NOT_PREPARED}")
+        pytest.skip(NOT_PREPARED)
+
+
+def in_guest(*command: str, timeout_s: float = 600) -> tuple[int, str]:
+    """Exit status and output of a command in the guest."""
+    output: list[str] = []
+    status = run(command, timeout_s=timeout_s, show=output.append)
+    text = "".join(output)
+    if status == NOT_BOOTED:
+        why = f"User Mode Linux does not boot here (tests/vm/README.md):\n{text[-2000:]}"
+        if VM_REQUIRED:
+            pytest.fail(why)
+        pytest.skip(why)
+    return status, text
+
+
+def test_the_guest_hands_back_exit_status_and_output(guest: None) -> None:
+    """A failure inside that looked like success outside would hide every broken pad test."""
+    status, text = in_guest("sh", "-c", "echo to be seen; test -c /dev/uinput && exit 7")
+    assert status == 7
+    assert "to be seen" in text
+
+
+def test_the_guest_leaves_this_machines_files_alone(guest: None) -> None:
+    """The guest sees the checkout; what tests write there must not reach it."""
+    witness = CHECKOUT / "written-by-the-guest"
+    status, _ = in_guest("touch", str(witness))
+    assert status == 0
+    assert not witness.exists()
+
+
+@pytest.mark.timeout(900)
+def test_gamepads_on_a_real_kernel(guest: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reader and virtual pad are only worth something if they work against the kernel that games talk to."""
+    # Only those files: collecting all tests loads torch, which takes a minute in the guest.
+    files = [str(f) for f in sorted(Path(__file__).parent.glob("test_*.py")) if "pytest.mark.uinput" in f.read_text()]
+    options = ("-m", "uinput", "-p", "no:cacheprovider", "-q", "--color=no")
+    status, text = in_guest("python", "-m", "pytest", *files, *options)
+    closing = re.findall(r"^\d+ (?:passed|failed|error).*$", text, re.MULTILINE)
+    with capsys.disabled():
+        print(f"\n  in the guest: {closing[-1] if closing else 'no result'}")
+    assert status == 0, text
+    assert "skipped" not in closing[-1], text

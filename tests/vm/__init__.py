@@ -1,0 +1,1 @@
+"""A guest kernel with uinput for the tests of gamepads."""
