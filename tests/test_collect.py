@@ -64,9 +64,9 @@ def test_pauses_while_another_window_has_the_focus(
         with running(command) as child:
             _wait_for_samples(tmp_path / "r", child)
             with running(["xev", "-event", "button"]):
-                _focus("Event Tester")
+                _focus("name", "Event Tester")
                 time.sleep(1.5)
-            _focus("^Rocket League$")
+            _focus("class", "rlai-arena")
             _, err = child.communicate(timeout=60)
             assert child.returncode == 0, err
     (recording,) = open_recordings([tmp_path / "r"])
@@ -87,9 +87,10 @@ def _wait_for_samples(folder: Path, child: subprocess.Popen[str]) -> None:
     pytest.fail("collect.py did not begin to record")
 
 
-def _focus(title: str) -> None:
-    command = ["xdotool", "search", "--sync", "--name", title, "windowactivate"]
-    subprocess.run(command, check=True, timeout=20, stdout=subprocess.DEVNULL)
+def _focus(kind: str, value: str) -> None:
+    """Give the focus to the window whose title (name) or WM_CLASS (class) fits."""
+    found = ["xdotool", "search", "--sync", "--onlyvisible", f"--{kind}", value]
+    subprocess.run([*found, "windowactivate"], check=True, timeout=20, stdout=subprocess.DEVNULL)
 
 
 def test_sigkill_loses_at_most_a_second_and_the_next_start_recovers_it(
