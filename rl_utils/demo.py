@@ -115,8 +115,8 @@ def _shown(words: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def screen(folder: Path) -> Iterator[str]:
-    """A display to open windows on: the person's own, else Xvfb with a window manager."""
+def screen(folder: Path, size: str = "1280x800") -> Iterator[str]:
+    """A display to open windows on: the person's own, else Xvfb of that size with a window manager."""
     display = os.environ.get("DISPLAY", "")
     if display and _answers(display):
         log(f"Using your display {display}.")
@@ -125,7 +125,7 @@ def screen(folder: Path) -> Iterator[str]:
     if shutil.which("Xvfb") is None:
         raise UserError("There is no display and no Xvfb", "Run: sudo apt-get install xvfb openbox")
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp", "-noreset"]
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-noreset"]
     with ExitStack() as stack, (folder / "xvfb.log").open("w") as output:
         server = subprocess.Popen(command, pass_fds=(write,), stderr=output, stdout=output)
         stack.callback(_end, server)
