@@ -161,11 +161,13 @@ def walls() -> Faces:
         for team, sy in enumerate((-1, 1)):
             y = sy * BACK_WALL_Y_UU
 
-            def back(_x: float, _y: float, team: int = team) -> Rgb:
-                return BACK_WALL[team]
+            def back(x: float, _y: float, team: int = team) -> Rgb:
+                b, g, r = BACK_WALL[team]
+                shade = 1.0 if math.floor(abs(x) / PANEL_UU) % 2 else 1.1
+                return b * shade, g * shade, r * shade
 
             start, end = (x, sy * corner_y, mitre), (sx * corner_x, y, mitre)
-            _wall(build, start, end, _wall_colour, panels=1)
+            _wall(build, start, end, _wall_colour, panels=2)
             post = sx * (GOAL_HALF_WIDTH_UU + RAMP_UU)
             _wall(build, (sx * corner_x, y, mitre), (post, y, 0.0), back, panels=2)
             _wall(build, (post, y, 0.0), (sx * GOAL_HALF_WIDTH_UU, y, 0.0), back, panels=1, post=True)
