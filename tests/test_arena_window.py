@@ -280,7 +280,7 @@ def test_mistakes_are_one_line_with_the_remedy(x_display: str, tmp_path: Path) -
 
 def test_a_person_plays_by_keyboard_while_the_window_has_the_focus(x_display: str, tmp_path: Path) -> None:
     """Keys must arrive as inputs, be released when the focus goes, and never be read in other windows."""
-    with running(tmp_path, "--driver", "human", "--seed", "6") as (_, pad):
+    with running(tmp_path, "--driver", "human", "--seed", "6") as (arena, pad):
         with WindowFrames(require_focus=False) as frames:
             frames.wait_for_window(20)
             window = frames.monitor.window.id
@@ -303,7 +303,7 @@ def test_a_person_plays_by_keyboard_while_the_window_has_the_focus(x_display: st
         xdotool("key", "r")
         until(lambda: now(pad).episode > episode)
         with pytest.raises(UserError, match="a person drives"):
-            ArenaSink(pad._link.path)
+            ArenaSink(arena.socket)
 
 
 def test_escape_closes(x_display: str, tmp_path: Path) -> None:

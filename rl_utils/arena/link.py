@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import struct
 import time
@@ -65,7 +66,7 @@ class _Link:
         if self._socket is None:
             return False
         try:
-            self._socket.send(packet, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+            self._socket.send(packet, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return False
         except OSError:
@@ -78,9 +79,10 @@ class _Link:
         if self._socket is None:
             return None
         try:
-            self._socket.settimeout(timeout_s)
+            if timeout_s > 0:
+                select.select([self._socket], [], [], timeout_s)
             packet = self._socket.recv(MAX_PACKET)
-        except (BlockingIOError, TimeoutError):
+        except BlockingIOError:
             return None
         except OSError:
             packet = b""
@@ -131,6 +133,7 @@ class _Link:
             link.close()
             problem = str(answer.get("problem", "The arena refuses"))
             raise UserError(problem, str(answer.get("remedy", "Start it again")))
+        link.setblocking(False)
         self._socket, self.about = link, answer
 
 

@@ -42,7 +42,7 @@ class ArenaWindow:
         height: Inside of the window, px.
 
     Raises:
-        UserError: There is no X display, or it refuses.
+        UserError: There is no X display, it refuses, or pygame-ce is missing.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -52,8 +52,12 @@ class ArenaWindow:
                 'Start it in a terminal of your desktop session, or without any screen under "xvfb-run"',
             )
         os.environ.update(_ENVIRONMENT)
-        import pygame
-
+        try:
+            import pygame
+        except ImportError as error:
+            raise UserError(
+                f"The arena's window needs pygame-ce ({error})", 'Run "python -m pip install pygame-ce"'
+            ) from error
         from rl_utils.arena.human import Gamepads, Keyboard
 
         self._pygame = pygame
