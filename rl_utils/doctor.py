@@ -1,0 +1,240 @@
+"""python -m rl_utils.doctor: what recording, driving, training and practising need here, and what of it is missing.
+
+Exit status: 0 when everything that recording needs is there right now (a display, the game's window and its pixels, a
+gamepad, room on the disk), else 2. What only driving, training or the practice arena need is reported but not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rl_utils.config import DoctorConfig, parse_config
+from rl_utils.errors import EXIT_USER, UserError, user_errors
+
+if TYPE_CHECKING:
+    from rl_utils.get_current_frame import WindowFrames
+
+Need = Literal["record", "drive", "train", "practise"]
+
+ENOUGH_DISK_GB = 5.0
+CAPTURES = 30
+CAPTURE_LIMIT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer of one check.
+
+    Attributes:
+        name: What was looked at.
+        ok: Nothing needs to be done.
+        detail: What was found.
+        remedy: What to do, where something is to be done or worth knowing.
+        needed_for: Who needs it.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    needed_for: Need = "record"
+
+
+def _missing(name: str, error: UserError, needed_for: Need = "record") -> Finding:
+    return Finding(name, ok=False, detail=error.problem, remedy=error.remedy, needed_for=needed_for)
+
+
+def check_display() -> Finding:
+    """Whether windows can be seen at all."""
+    from rl_utils.x11 import XServer
+
+    try:
+        server = XServer()
+    except UserError as error:
+        return _missing("display", error)
+    try:
+        manager = "" if server.manager else ", no window manager"
+        return Finding("display", ok=True, detail=f"{server.name}, {_session(server.is_xwayland())}{manager}")
+    finally:
+        server.close()
+
+
+def _session(is_xwayland: bool) -> str:
+    if is_xwayland or os.environ.get("XDG_SESSION_TYPE") == "wayland" or os.environ.get("WAYLAND_DISPLAY"):
+        return "Wayland session; the game's window is read through XWayland"
+    return "X11 session"
+
+
+def check_window(pattern: str) -> list[Finding]:
+    """Whether the game's window is there, and how fast its pixels can be read."""
+    from rl_utils.get_current_frame import WindowFrames
+
+    try:
+        with WindowFrames(pattern, require_focus=False) as frames:
+            return _look_at_window(frames, pattern)
+    except UserError as error:
+        return [_missing("capture", error)]
+
+
+def _look_at_window(frames: WindowFrames, pattern: str) -> list[Finding]:
+    times_ms: list[float] = []
+    deadline = time.monotonic() + CAPTURE_LIMIT_S
+    while len(times_ms) < CAPTURES and time.monotonic() < deadline:
+        began = time.perf_counter()
+        if frames.read() is None:
+            time.sleep(0.01)  # it may be changing just now
+        else:
+            times_ms.append((time.perf_counter() - began) * 1e3)
+    window = frames.monitor.window
+    if not window.title:
+        seen = ", ".join(repr(title) for title in frames.monitor.titles()[:8]) or "none"
+        detail = f"No window's title matches {pattern} (seen: {seen})"
+        remedy = "Start the game, or python -m rl_utils.arena, or give --window another pattern"
+        return [Finding("window", ok=False, detail=detail, remedy=remedy)]
+    kind = " (the practice arena)" if window.is_arena else ""
+    found = Finding("window", ok=True, detail=f"{window.title!r}{kind}, {window.width}x{window.height}")
+    if not times_ms:
+        remedy = "Bring the window to the front, whole on the screen"
+        return [found, Finding("capture", ok=False, detail=f"The window is {frames.problem}", remedy=remedy)]
+    info = frames.info
+    detail = f"{statistics.median(times_ms):.1f} ms a frame by {info.backend}"
+    return [
+        found,
+        Finding("capture", ok=True, detail=detail, remedy=f"Not the fastest way: {info.reason}" * bool(info.reason)),
+    ]
+
+
+def check_gamepad() -> list[Finding]:
+    """Which pad would be recorded, why others would not, and whether it may be read."""
+    from rl_utils.pad_finder import choose_pad, list_pads, profile_of
+
+    seen = list_pads()
+    others = "; ".join(f"{device.name}: {device.refusal}" for device in seen if not device.is_pad)
+    try:
+        pad = choose_pad(seen=seen)
+    except UserError as error:
+        findings = [_missing("gamepad", error)]
+    else:
+        also = [str(device) for device in seen if device.is_pad and device.path != pad.path]
+        detail = f"{pad}, read as {profile_of(pad).name}" + (f"; also: {', '.join(also)}" if also else "")
+        findings = [Finding("gamepad", ok=True, detail=detail, remedy="Choose another with --device" * bool(also))]
+        if others:
+            findings.append(Finding("not gamepads", ok=True, detail=others))
+        ids = f"0x{pad.ids['vendor']:04x}/0x{pad.ids['product']:04x}"
+        findings.append(
+            Finding(
+                "two pads",
+                ok=True,
+                detail="While the bot drives, the game sees your pad and the bot's: split screen, in some games",
+                remedy=f"Start the game with SDL_GAMECONTROLLER_IGNORE_DEVICES={ids} to hide yours",
+                needed_for="drive",
+            )
+        )
+    return findings
+
+
+def check_uinput() -> Finding:
+    """Whether a virtual pad can be made; else the commands that allow it, for now and after every start."""
+    from rl_utils.apply_inputs import MODPROBE_COMMAND, UDEV_COMMAND, UINPUT, uinput_problem
+
+    problem = uinput_problem()
+    if problem is None:
+        return Finding("virtual pad", ok=True, detail=f"{UINPUT} is writable", needed_for="drive")
+    load = f"{MODPROBE_COMMAND} && echo uinput | sudo tee /etc/modules-load.d/rlai.conf"
+    remedy = f"Run: {UDEV_COMMAND}" if Path(UINPUT).exists() else f"Run: {load} && {UDEV_COMMAND}"
+    return Finding("virtual pad", ok=False, detail=problem.problem, remedy=remedy, needed_for="drive")
+
+
+def check_disk(folder: Path) -> Finding:
+    """Whether there is room for recordings in `folder`."""
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    remedy = "" if free_gb >= ENOUGH_DISK_GB else "Free some, or record to another disk with --out"
+    return Finding("disk", ok=not remedy, detail=f"{free_gb:.1f} GB free in {folder}", remedy=remedy)
+
+
+def check_anti_cheat() -> Finding:
+    """Whether the game runs in a way in which a bot must not drive."""
+    from rl_utils.safety import require_no_anti_cheat
+
+    try:
+        require_no_anti_cheat()
+    except UserError as error:
+        return _missing("anti-cheat", error, "drive")
+    return Finding("anti-cheat", ok=True, detail="Easy Anti-Cheat is not running", needed_for="drive")
+
+
+def check_training() -> Finding:
+    """What training would run on."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Finding(
+            "torch", ok=False, detail=f"It does not load ({error})", remedy="Run make test", needed_for="train"
+        )
+    if torch.cuda.is_available():
+        detail = f"{torch.__version__} on {torch.cuda.get_device_name()}"
+        return Finding("torch", ok=True, detail=detail, needed_for="train")
+    detail = f"{torch.__version__} on {os.cpu_count()} CPUs, no CUDA"
+    return Finding("torch", ok=True, detail=detail, needed_for="train")
+
+
+def check_arena() -> Finding:
+    """Whether the practice arena can be played."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it would greet on stdout, into our JSON
+    for module in ("RocketSim", "pygame"):
+        try:
+            importlib.import_module(module)
+        except (ImportError, OSError) as error:
+            remedy = 'Run pip install "rlai[arena]" (x86-64 only)'
+            detail = f"{module} does not load ({error})"
+            return Finding("arena", ok=False, detail=detail, remedy=remedy, needed_for="practise")
+    return Finding("arena", ok=True, detail="RocketSim and pygame load", needed_for="practise")
+
+
+def examine(window: str) -> list[Finding]:
+    """Run all checks, the ones that recording needs first."""
+    single: tuple[Callable[[], Finding], ...] = (check_uinput, check_anti_cheat, check_training, check_arena)
+    display = check_display()
+    seeing = check_window(window) if display.ok else []  # one missing display is one finding, not three
+    findings = [display, *seeing, *check_gamepad(), check_disk(Path.cwd())]
+    return findings + [check() for check in single]
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """The findings as text, what is to be done under each."""
+    lines = []
+    for finding in findings:
+        state = "ok" if finding.ok else "FIX" if finding.needed_for == "record" else f"for {finding.needed_for}"
+        lines.append(f"{state:<13}{finding.name:<14}{finding.detail}")
+        if finding.remedy:
+            lines.append(f"{'':27}→ {finding.remedy}")
+    return "\n".join(lines)
+
+
+@user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check everything, print it, and say by the exit status whether recording could begin now."""
+    config = parse_config(DoctorConfig, argv, prog="python -m rl_utils.doctor")
+    findings = examine(config.window)
+    ready = all(finding.ok for finding in findings if finding.needed_for == "record")
+    if config.json:
+        print(json.dumps({"ready": ready, "findings": [dataclasses.asdict(f) for f in findings]}, indent=2))
+    else:
+        print(report(findings))
+        print("\nReady to record." if ready else "\nNot ready to record: see the lines marked FIX.")
+    return 0 if ready else EXIT_USER
+
+
+if __name__ == "__main__":
+    sys.exit(main())
