@@ -66,7 +66,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "model_card",
         "trainer",
     ),
-    ("loops", "devices"),
+    ("loops", "listeners", "devices"),
     ("doctor", "bench", "demo"),
 )
 SCRIPTS = ("collect.py", "train.py", "eval.py", "playback.py")

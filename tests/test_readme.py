@@ -1,0 +1,63 @@
+"""The README is what a stranger goes by: every file is in it, and its commands are understood."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from rl_utils.config import (
+    ArenaConfig,
+    CollectConfig,
+    DoctorConfig,
+    EvalConfig,
+    PlaybackConfig,
+    ScoreConfig,
+    TrainConfig,
+    parse_config,
+)
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line.split("#")[0].strip(" &\n") for line in README.splitlines() if line.startswith("python ")]
+KINDS = {
+    "collect.py": CollectConfig,
+    "train.py": TrainConfig,
+    "eval.py": EvalConfig,
+    "playback.py": PlaybackConfig,
+    "-m rl_utils.doctor": DoctorConfig,
+    "-m rl_utils.arena score": ScoreConfig,
+    "-m rl_utils.arena": ArenaConfig,
+}
+
+
+def test_every_module_is_listed() -> None:
+    """A file that the list forgets cannot be found by reading."""
+    listed = set(re.findall(r"`((?:rl_utils/|)[\w/]+\.py)`", README))
+    there = {str(p.relative_to(ROOT)) for p in (ROOT / "rl_utils").rglob("*.py") if p.name != "__init__.py"}
+    there |= {"collect.py", "train.py", "eval.py", "playback.py"}
+    assert listed == there
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_understood(command: str) -> None:
+    """A command that is copied from the README must not answer with an error about its options."""
+    words = shlex.split(command)[1:]
+    for start, kind in KINDS.items():
+        head = start.split()
+        if words[: len(head)] == head:
+            parse_config(kind, words[len(head) :], prog="readme")
+            return
+    pytest.fail(f"{command} is none of our scripts")
+
+
+def test_there_are_commands() -> None:
+    """The check above would prove nothing if it found no command."""
+    assert len(COMMANDS) >= 10
+
+
+def test_pictures_exist() -> None:
+    """A broken picture is the first thing a visitor would see."""
+    for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (ROOT / path).stat().st_size > 5_000, path
