@@ -224,12 +224,14 @@ class ExpertDriver(Driver):
 
     def _soonest(self, now: int, car: _Sight) -> int | None:
         """The first tick at which it can meet the ball, as far as the prediction goes."""
-        for index in range(self._index(now), PREDICTION_COUNT):
+        first = self._index(now)
+        for index in range(first, PREDICTION_COUNT, 2):
             if abs(self._prediction[index][1]) > field.BACK_WALL_Y_UU + 80:
                 return None  # it will be in a goal
             tick = self._predicted_at + index * PREDICTION_TICKS
             if self._reachable(now, car, tick) is not None:
-                return tick
+                before = tick - PREDICTION_TICKS
+                return before if index > first and self._reachable(now, car, before) is not None else tick
         return None
 
     def _reachable(self, now: int, car: _Sight, tick: int, *, patience: float = 1.0) -> _Target | None:
