@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -182,21 +183,25 @@ def _ours(stack: ExitStack, frames: WindowFrames) -> list[Contestant]:
 def _theirs(stack: ExitStack, window: GameWindow) -> list[Contestant]:
     """Mss with our way to shrink, and the article's recipe on mss' best and on its only backend of that time."""
     region = {"left": window.left, "top": window.top, "width": window.width, "height": window.height}
-    best = stack.enter_context(mss.MSS())
+    found: list[Contestant] = []
+    for backend, name in (("default", "mss"), ("xlib", "mss xlib")):
+        try:
+            screen = stack.enter_context(mss.MSS(backend=backend))
+        except ScreenShotError as error:
+            logger.warning("%s cannot be measured here: %s", name, error)
+            continue
+        if backend == "default":
+            found.append(Contestant(f"{name}, our shrink", partial(_shrunk_frame, screen, region)))
+        found.append(Contestant(f"{name}, article's recipe", partial(_article_frame, screen, region)))
+    return found
 
-    def shrunk() -> bool:
-        return shrink_to_rgb(np.asarray(best.grab(region)), *SIZE).size > 0
 
-    found = [
-        Contestant("mss, our shrink", shrunk),
-        Contestant("mss, article's recipe", lambda: article_frame(best, region).size > 0),
-    ]
-    try:
-        plain = stack.enter_context(mss.MSS(backend="xlib"))
-    except ScreenShotError as error:
-        logger.warning("mss' xlib backend cannot be measured here: %s", error)
-        return found
-    return [*found, Contestant("mss xlib, article's recipe", lambda: article_frame(plain, region).size > 0)]
+def _shrunk_frame(screen: mss.MSS, region: dict[str, int]) -> bool:
+    return shrink_to_rgb(np.asarray(screen.grab(region)), *SIZE).size > 0
+
+
+def _article_frame(screen: mss.MSS, region: dict[str, int]) -> bool:
+    return article_frame(screen, region).size > 0
 
 
 def article_frame(screen: mss.MSS, region: dict[str, int]) -> NDArray[np.uint8]:

@@ -250,12 +250,19 @@ class XshmGrabber:
             self._redirected = wanted
             self._settled_ns = time.monotonic_ns() + SETTLE_NS
             if self._damage is not None:
-                self._redrawn = int(self._connection.generate_id())
-                level = xcffib.damage.ReportLevel.NonEmpty
-                self._damage.Create(self._redrawn, window.id, level, is_checked=True).check()
+                self._start_watching(window)
 
     def _is_settled(self) -> bool:
         """Whether the window has drawn itself since it was redirected."""
+        drawn = self._take_events()
+        if self._damage is None:
+            return time.monotonic_ns() >= self._settled_ns
+        if drawn:
+            self._stop_watching()
+        return not self._redrawn
+
+    def _take_events(self) -> bool:
+        """Empty the queue; True when the watched window has drawn itself."""
         drawn = False
         while True:
             try:
@@ -263,13 +270,16 @@ class XshmGrabber:
             except xcffib.Error:
                 continue  # late news of a window that has died
             if event is None:
-                break
+                return drawn
             drawn |= isinstance(event, xcffib.damage.NotifyEvent) and event.damage == self._redrawn
-        if self._damage is None:
-            return time.monotonic_ns() >= self._settled_ns
-        if drawn:
-            self._stop_watching()
-        return not self._redrawn
+
+    def _start_watching(self, window: GameWindow) -> None:
+        self._redrawn = int(self._connection.generate_id())
+        level = xcffib.damage.ReportLevel.NonEmpty
+        self._damage.Create(self._redrawn, window.id, level, is_checked=True).check()
+        # The server begins with a report of the whole window; the next one, after this is taken back, is a drawing.
+        self._take_events()
+        self._damage.Subtract(self._redrawn, xcffib.NONE, xcffib.NONE, is_checked=True).check()
 
     def _stop_watching(self) -> None:
         if self._redrawn:

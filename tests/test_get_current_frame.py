@@ -21,7 +21,7 @@ from rl_utils.get_current_frame import FrameGrabber, WindowFrames
 from rl_utils.get_current_window import WindowMonitor
 from rl_utils.interfaces import Frame
 from tests.conftest import start_xvfb
-from tests.x11_window import FIRST_ROW, ShownWindow, counter, noise, set_screen_size, until, xdotool
+from tests.x11_window import FIRST_ROW, ShownWindow, compositor, counter, noise, set_screen_size, until, xdotool
 
 pytestmark = pytest.mark.x11
 
@@ -59,6 +59,13 @@ def shows(frame: Frame | None, seed: int = 0) -> bool:
     return np.array_equal(frame.image[FIRST_ROW:], noise(width, height, seed)[FIRST_ROW:])
 
 
+def difference(frame: Frame, seed: int = 0) -> str:
+    """Where the frame is not the window with that seed."""
+    height, width = frame.image.shape[:2]
+    rows, columns = np.nonzero((frame.image != noise(width, height, seed)).any(2)[FIRST_ROW:])
+    return f"in x {columns.min()}-{columns.max()}, y {rows.min() + FIRST_ROW}-{rows.max() + FIRST_ROW}, {rows.size} px"
+
+
 def await_picture(frames: WindowFrames, seed: int = 0) -> Frame:
     return until(lambda: shows(frame := frames.read(), seed) and frame)
 
@@ -73,7 +80,7 @@ def assert_live(frames: WindowFrames) -> None:
 
     def another() -> bool:
         frame = frames.read()
-        assert frame is None or shows(frame), "a frame is not the window's picture"
+        assert frame is None or shows(frame), f"a frame has foreign pixels {difference(frame)}"
         if frame is not None:
             seen.add(counter(frame.image))
         return len(seen) > 5
@@ -235,6 +242,29 @@ def test_off_screen_then_covered_on_screen(frames: WindowFrames) -> None:
         await_picture(frames)
         for place in ((-100, 100), (950, 520), (1800, 500), (200, 200)):
             xdotool("windowmove", shown.id, *place)
+            assert_live(frames)
+
+
+def test_under_a_compositor(frames: WindowFrames) -> None:
+    """Most desktops have one: redirecting the game there costs it frames and gains nothing."""
+    with ShownWindow() as shown:
+        with compositor():
+            xdotool("windowmove", shown.id, 110, 110)
+            assert_live(frames)
+            with ShownWindow("overlay", at="150,150", size="150x100", override=1, seed=7):
+                assert_live(frames)
+                assert not frames.monitor.window.covered
+            for place in ((-100, -30), (200, 200)):
+                xdotool("windowmove", shown.id, *place)
+                until(lambda: frames.monitor.update().off_screen == (place[0] < 0))  # noqa: B023  # asked before the next turn
+                assert_live(frames)
+            xdotool("windowminimize", shown.id)
+            await_problem(frames, "minimised")
+            xdotool("windowactivate", shown.id)
+            assert_live(frames)
+        assert_live(frames)
+        with ShownWindow("overlay", at="150,150", size="500x400", override=1, seed=7):
+            until(lambda: frames.monitor.update().covered)
             assert_live(frames)
 
 

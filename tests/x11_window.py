@@ -11,12 +11,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import xcffib
+import xcffib.composite
 import xcffib.randr
 import xcffib.xproto
 from Xlib import X, Xatom, display
@@ -63,6 +65,23 @@ def set_screen_size(width: int, height: int) -> None:
     randr.SetCrtcConfig(found.crtcs[0], 0, found.config_timestamp, *off).reply()
     randr.SetScreenSize(root, width, height, width // 4, height // 4, is_checked=True).check()
     connection.disconnect()
+
+
+@contextmanager
+def compositor() -> Iterator[None]:
+    """Keep every window's pixels off the screen of $DISPLAY, as the compositors of desktops do; it shows nothing."""
+    connection: Any = xcffib.connect()
+    composite, root = connection(xcffib.composite.key), connection.setup.roots[0].root
+    composite.QueryVersion(0, 4).reply()
+    owner, name = connection.generate_id(), "_NET_WM_CM_S0"
+    connection.core.CreateWindow(0, owner, root, 0, 0, 1, 1, 0, xcffib.xproto.WindowClass.InputOnly, 0, 0, [])
+    atom = connection.core.InternAtom(False, len(name), name).reply().atom
+    connection.core.SetSelectionOwner(owner, atom, xcffib.CurrentTime)
+    composite.RedirectSubwindows(root, xcffib.composite.Redirect.Manual, is_checked=True).check()
+    try:
+        yield
+    finally:
+        connection.disconnect()
 
 
 class ShownWindow:
