@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -69,14 +69,17 @@ def repeatable(*, deterministic: bool, threads: int) -> Iterator[None]:
 
     On CUDA, operations that have no repeatable form warn and run anyway (RocketNet's adaptive pooling).
     """
+    filling: Any = torch.utils.deterministic  # a module whose one switch mypy does not see
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.backends.cudnn.benchmark,
         torch.backends.cudnn.deterministic,
+        filling.fill_uninitialized_memory,
         torch.get_num_threads(),
     )
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    filling.fill_uninitialized_memory = False  # a tenth of the time, to find faults we do not have
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
     if threads:
@@ -86,4 +89,5 @@ def repeatable(*, deterministic: bool, threads: int) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before[2], before[3]
-        torch.set_num_threads(before[4])
+        filling.fill_uninitialized_memory = before[4]
+        torch.set_num_threads(before[5])

@@ -91,6 +91,7 @@ class Trainer:
             self._network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         self._constant = constant_inputs(samples.targets[samples.train])
+        self._rate = 0.0
         self.state = RunState()
         if resume is not None:
             self._restore(resume)
