@@ -56,7 +56,7 @@ class Budget:
             live_s=max(20.0, 60.0 * min(scale, 5)),
             direct_s=max(30.0, 2000.0 * scale / recorders),
             recorders=recorders,
-            train_min=max(0.25, 4.0 * scale),
+            train_min=max(0.75, 4.0 * scale),
             drive_min=max(0.5, 1.0 * min(scale, 5)),
             episodes=max(8, round(30 * min(scale, 4))),
         )
