@@ -18,7 +18,8 @@ from rl_utils.get_current_window import WindowMonitor
 from rl_utils.images import shrink_to_rgb
 from rl_utils.interfaces import Device, Frame, FrameInfo, FrameSource, Image
 from rl_utils.x11 import XServer
-from rl_utils.xshm import ShmUnavailable, XshmGrabber
+from rl_utils.xshm import XshmGrabber
+from rl_utils.xshm_segment import ShmUnavailable
 
 logger = logging.getLogger(__name__)
 
