@@ -144,12 +144,11 @@ def screen(folder: Path, size: str = "1280x800") -> Iterator[str]:
 
 
 def _answers(display: str) -> bool:
-    from Xlib.display import Display
-    from Xlib.error import DisplayError
+    from rl_utils.x11 import open_display
 
     try:
-        Display(display).close()
-    except (DisplayError, OSError):
+        open_display(display).close()
+    except UserError:
         return False
     return True
 
