@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 RESCAN_S: Final = 0.5
 """While the pad is unplugged, devices are looked at this often."""
 
+REST_BETWEEN_READS_MS: Final = 4
+"""The thread only has to be faster than the kernel's queue fills (21 ms at 1000 Hz): `at` reads by itself what is new.
+Waking for every packet of such a pad took several times the CPU."""
+
 MAX_WAITING: Final = 100_000
 """Events kept for `at` while nobody calls it (20 s of a 1000 Hz pad); older ones only update the state."""
 
@@ -156,7 +160,7 @@ class ControllerReader(ControllerSource):
         try:
             while not self._closing:
                 device = self._device
-                self._wait(device)
+                self._wait(device, None if device is not None else RESCAN_S * 1000)
                 with self._lock:
                     self._drain()
                     gone, self._gone = self._gone, None
@@ -165,16 +169,18 @@ class ControllerReader(ControllerSource):
                     log.warning("%s was unplugged", gone.pad)
                 elif device is None:
                     self._look_again()
+                else:
+                    self._wait(None, REST_BETWEEN_READS_MS)
         except BaseException as error:  # noqa: BLE001  # raised again by at()
             self._error = error
 
-    def _wait(self, device: PadDevice | None) -> None:
-        """Sleep until there are events, or it is time to look for the pad again, or close() wants us to end."""
+    def _wait(self, device: PadDevice | None, timeout_ms: float | None) -> None:
+        """Sleep until there are events of `device`, or the time is over, or close() wants us to end."""
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         if device is not None:
             poll.register(device.fileno(), select.POLLIN)
-        poll.poll(None if device is not None else RESCAN_S * 1000)
+        poll.poll(timeout_ms)
 
     def _drain(self) -> None:
         """Move what the kernel holds to `_waiting`. Needs the lock."""

@@ -23,6 +23,7 @@ if [ "$1" != second-stage ]; then
   exec "$busybox" chroot /mnt/root "$0" second-stage
 fi
 mkdir -p /dev/shm /dev/pts
+mkdir -p /dev/input # as on every real machine also before the first device: SDL watches it for new ones
 $busybox mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 $busybox mount -t devpts devpts /dev/pts
 $busybox mount -t tmpfs -o mode=0755 tmpfs /run
