@@ -9,6 +9,11 @@ for package in "$@"; do
     *) command -v "$package" >/dev/null 2>&1 || missing="$missing $package" ;;
   esac
 done
+# Libraries that OpenCV, mss and xcffib load from the system.
+for pair in libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0 libxcb-shm.so.0:libxcb-shm0 libxcb-randr.so.0:libxcb-randr0 \
+  libxcb-render.so.0:libxcb-render0 libxcb-xfixes.so.0:libxcb-xfixes0; do
+  ldconfig -p 2>/dev/null | grep -q "${pair%%:*}" || missing="$missing ${pair##*:}"
+done
 [ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null 2>&1; then
   echo "make: please install with your package manager what Debian calls:$missing" >&2
