@@ -22,6 +22,7 @@ from rl_utils.controls import (
     BTN_C,
     BTN_LEFT,
     BTN_SOUTH,
+    BTN_STYLUS,
     BTN_TL2,
     BTN_TOUCH,
     BTN_TR2,
@@ -241,6 +242,7 @@ def _refusal(device: SeenDevice, *, node_exists: bool) -> tuple[str, bool]:
         (INPUT_PROP_ACCELEROMETER in properties, "a motion sensor"),
         (INPUT_PROP_POINTER in properties and BTN_TOUCH in keys, "a touchpad"),
         (INPUT_PROP_DIRECT in properties, "a touchscreen"),
+        (BTN_STYLUS in keys, "a drawing tablet"),  # the buttons of Wacom's have gamepad codes and two idle axes
         (no_gamepad_buttons and KEY_A in keys, "a keyboard"),
         (no_gamepad_buttons and BTN_LEFT in keys, "a mouse"),
         (no_gamepad_buttons, "a device without gamepad buttons"),

@@ -106,6 +106,7 @@ def test_only_the_gamepad_of_a_desktop_is_chosen(machine: Machine) -> None:
     machine.add(0, "Power Button", keys=(116,))
     machine.add(1, "AT Keyboard", keys=range(1, 120))
     machine.add(2, "Mouse", keys=(c.BTN_LEFT, c.BTN_LEFT + 1))
+    machine.add(9, "Wacom Pad", keys=(c.BTN_SOUTH, c.BTN_STYLUS), axes=(c.ABS_X, c.ABS_Y))
     machine.add_dualsense(3)
     assert choose_pad(None, machine.seen()).path.endswith("event3")
     assert machine.refusals() == {
@@ -113,6 +114,7 @@ def test_only_the_gamepad_of_a_desktop_is_chosen(machine: Machine) -> None:
         "Power Button": "a device without gamepad buttons",
         "AT Keyboard": "a keyboard",
         "Mouse": "a mouse",
+        "Wacom Pad": "a drawing tablet",
         "Sony DualSense Motion Sensors": "a motion sensor",
         "Sony DualSense Touchpad": "a touchpad",
     }
