@@ -140,3 +140,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     why = "no usable /dev/uinput here: python tests/vm/run.py python -m pytest -m uinput (after tests/vm/prepare.sh)"
     for item in needing:
         item.add_marker(pytest.mark.skip(reason=why))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where the gate runs, nothing may be skipped in silence: say what was."""
+    if VM_REQUIRED and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("The gate fails because of skipped tests (listed above).", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The gate (RLAI_REQUIRE_VM=1) installs all that tests need, so there a skipped test is a failed one."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if VM_REQUIRED and reporter is not None and reporter.stats.get("skipped") and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install the system packages that the demo and the tests need, where we may; else say which are missing.
 set -eu
+PATH=$PATH:/usr/sbin:/sbin # ldconfig lives there
 missing=
 for package in "$@"; do
   case $package in
