@@ -338,6 +338,47 @@ def test_a_program_drives_over_the_socket_and_lets_go(x_display: str, tmp_path: 
         until(lambda: np.array_equal(now(pad).values, REST))
 
 
+@pytest.mark.uinput
+@pytest.mark.parametrize("first", ["pad", "arena"])
+def test_the_virtual_pad_reaches_the_arena_through_sdl(x_display: str, tmp_path: Path, first: str) -> None:
+    """How eval.py drives real games: a kernel pad that SDL knows, every control in its place, also plugged in late."""
+    import evdev
+
+    from rl_utils.apply_inputs import InputApplier
+
+    keyboard = evdev.UInput(name="a keyboard")  # every machine has one; without any device /dev/input does not exist
+    applier = InputApplier() if first == "pad" else None
+    with running(tmp_path, "--driver", "pad", "--fps", "30") as (_, pad):
+        with WindowFrames(require_focus=False) as frames:
+            frames.wait_for_window(60)
+            xdotool("windowactivate", "--sync", frames.monitor.window.id)
+        with applier or InputApplier() as sink:
+
+            def found() -> bool:
+                sink.apply(REST)
+                time.sleep(0.2)
+                sink.apply(throttle)
+                time.sleep(0.2)
+                return bool(now(pad).values[Control.RIGHT_TRIGGER] == 1)
+
+            throttle = REST.copy()
+            throttle[Control.RIGHT_TRIGGER] = 1.0
+            until(found, 60)
+            menu = (Control.SELECT, Control.START, Control.MODE)
+            for control in [c for c in Control if c not in menu]:
+                wanted = REST.copy()
+                wanted[control] = 1.0 if REST[control] != 1.0 else 0.0
+                sink.apply(wanted)
+                until(lambda wanted=wanted: np.allclose(now(pad).values, wanted, atol=0.005), 60)  # type: ignore[misc]
+            half = REST.copy()
+            half[[Control.LEFT_X, Control.LEFT_Y, Control.RIGHT_TRIGGER]] = 0.25, 0.8, 0.6
+            sink.apply(half)
+            until(lambda: np.allclose(now(pad).values, half, atol=0.005), 60)
+            assert now(pad).source is Source.HUMAN
+        until(lambda: np.array_equal(now(pad).values, REST), 60)
+    keyboard.close()
+
+
 def key(kind: int, scancode: int) -> pygame.event.Event:
     return pygame.event.Event(kind, scancode=scancode)
 

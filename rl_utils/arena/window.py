@@ -30,6 +30,8 @@ _ENVIRONMENT: Final = {
     # A is the bottom button also on pads that print another letter there.
     "SDL_GAMECONTROLLER_USE_BUTTON_LABELS": "0",
     "SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS": "0",
+    # Watching /dev/input itself also finds pads that are plugged in later where no udev daemon runs (containers).
+    "SDL_JOYSTICK_DISABLE_UDEV": "1",
     "SDL_VIDEO_MINIMIZE_ON_FOCUS_LOSS": "0",
 }
 
