@@ -482,6 +482,8 @@ def test_a_sink_gets_credit_for_its_own_play_only(arena: Running, path: Path) ->
         until(lambda: arena.driven() is None)
         count(Events(goals=9, touches=9), 7200)
         assert sink.stats["goals"] == 1
+        assert sink.stats["total_goals"] == 28
+        assert sink.stats["total_minutes"] == pytest.approx(4.5)
 
 
 def test_the_last_known_stats_survive_the_arena(path: Path) -> None:
@@ -505,10 +507,11 @@ def test_achievements_of_a_long_drive_fit_a_packet() -> None:
     achieved = Achievements()
     for number in range(1800):
         achieved.add(Events(goals=1, touches=number % 3), 240)
-    table = achieved.table()
+    table = achieved.counts() | achieved.rates()
     assert len(pack_json(Kind.STATS, table)) < MAX_PACKET
     assert table["goals_per_min"] == pytest.approx(30)
-    assert Achievements().table()["minutes"] == 0
+    assert Achievements().counts()["minutes"] == 0
+    assert not Achievements().rates()
 
 
 def test_taps_forget_on_request() -> None:

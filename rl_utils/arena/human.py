@@ -171,6 +171,13 @@ class Gamepads:
             log.info("Gamepad %d could not be opened: %s", index, error)
             return
         self._open[pad.id] = pad
+        # What was held while it was plugged in comes without events.
+        values = self._values.setdefault(pad.id, REST.copy())
+        for axis in PAD_AXES:
+            _set_axis(values, axis, pad.get_axis(axis))
+        for button in (*PAD_BUTTONS, *PAD_HATS):
+            _set_button(values, button, down=bool(pad.get_button(button)))
+        self._taps.see(merge(list(self._values.values())))
 
 
 def _set_axis(values: InputVector, axis: int, raw: int) -> None:

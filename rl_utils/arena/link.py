@@ -282,8 +282,8 @@ class ArenaSink(ControllerSink):
     def stats(self) -> Mapping[str, Any]:
         """What happened while this sink drove: goals, own_goals, touches, minutes and (finished) episodes.
 
-        Also goals_per_min, own_goals_per_min and touches_per_min, each with `_low` and `_high` (95 %), once it drove.
-        The last known numbers when the arena is gone.
+        Also goals_per_min, own_goals_per_min and touches_per_min, each with `_low` and `_high` (95 %), once it drove;
+        and total_goals and so on since the arena was opened. The last known numbers when the arena is gone.
         """
         if self._link.send(bytes([Kind.ASK])):
             deadline = time.monotonic() + STATS_S

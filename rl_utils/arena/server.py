@@ -61,18 +61,25 @@ class Achievements:
             for counts in (self.goals, self.own_goals, self.touches, self.ticks):
                 counts.append(0)
 
-    def table(self) -> dict[str, float]:
-        """Counts, minutes, finished episodes, and rates per minute with their 95 % limits once there was play."""
+    def counts(self) -> dict[str, float]:
+        """Goals, own goals, touches, minutes and finished episodes."""
+        return {
+            "goals": sum(self.goals),
+            "own_goals": sum(self.own_goals),
+            "touches": sum(self.touches),
+            "minutes": sum(self.ticks) / TICK_HZ / 60,
+            "episodes": len(self.ticks) - 1,
+        }
+
+    def rates(self) -> dict[str, float]:
+        """Goals, own goals and touches per minute with their 95 % limits; nothing before there was play."""
         played = [i for i, ticks in enumerate(self.ticks) if ticks]
         minutes = [self.ticks[i] / TICK_HZ / 60 for i in played]
-        found: dict[str, float] = {"minutes": sum(minutes), "episodes": len(self.ticks) - 1}
-        for name in ("goals", "own_goals", "touches"):
-            counts = [getattr(self, name)[i] for i in played]
-            found[name] = sum(counts)
-            if played:
-                per_min = rate(counts, minutes)
-                found |= {f"{name}_per_min": per_min.per_min}
-                found |= {f"{name}_per_min_low": per_min.low, f"{name}_per_min_high": per_min.high}
+        found: dict[str, float] = {}
+        for name in ("goals", "own_goals", "touches") if played else ():
+            per_min = rate([getattr(self, name)[i] for i in played], minutes)
+            found |= {f"{name}_per_min": per_min.per_min}
+            found |= {f"{name}_per_min_low": per_min.low, f"{name}_per_min_high": per_min.high}
         return found
 
 
@@ -107,6 +114,7 @@ class LinkServer(Device):
         self._listener: socket.socket | None = _listen(self.path)
         self._inode = self.path.stat().st_ino
         self._last_pad: bytes | None = None
+        self._all = Achievements()
 
     def poll(self, now_ns: int) -> None:
         """Welcome new clients and read what has arrived. Returns at once."""
@@ -128,7 +136,8 @@ class LinkServer(Device):
         return None if driver is None else driver.taps.take()
 
     def count(self, events: Events, ticks: int, now_ns: int) -> None:
-        """Credit what happened to the client that drives."""
+        """Note what happened, and credit it to the client that drives."""
+        self._all.add(events, ticks)
         driver = self._driver(now_ns)
         if driver is not None:
             driver.achieved.add(events, ticks)
@@ -204,10 +213,14 @@ class LinkServer(Device):
         elif kind == Kind.RELEASE:
             self._let_go(client)
         elif kind == Kind.ASK:
-            return self._send(client, pack_json(Kind.STATS, client.achieved.table()))
+            return self._send(client, pack_json(Kind.STATS, self._stats(client.achieved)))
         else:
             raise BadMessageError(f"kind {kind}")
         return True
+
+    def _stats(self, achieved: Achievements) -> dict[str, float]:
+        totals = {f"total_{name}": value for name, value in self._all.counts().items()}
+        return achieved.counts() | achieved.rates() | totals
 
     def _greet(self, client: _Client, hello: Mapping[str, Any]) -> bool:
         role = hello.get("role")
