@@ -292,8 +292,8 @@ DriverName = Literal["human", "expert", "idle", "pad"]
 class ArenaConfig:
     """The practice arena: Rocket League's physics in a window titled "Rocket League".
 
-    Keys: W/S throttle, A/D steer, shift boost, space jump, Q/E roll, arrows pitch and yaw, C camera, R new start,
-    Esc quit.
+    Keys: W/S throttle, A/D steer, shift boost, space jump, left Ctrl or X powerslide, Q/E roll, arrows pitch and yaw,
+    C camera, R new start, Esc quit.
     """
 
     driver: DriverName = "human"

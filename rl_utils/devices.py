@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from rl_utils.policy import NetworkPolicy
     from rl_utils.recordings import Recording
     from rl_utils.safety import TouchMonitor
+
+
+NEW_PAD_S = 1.0
+"""Time for the game to open a new gamepad: SDL tells nothing of what is held while it does (measured in the arena)."""
 
 
 class NoPad(ControllerSource):
@@ -192,6 +197,7 @@ def _open_sink(config: EvalConfig, frames: FrameSource) -> ControllerSink:
     from rl_utils.apply_inputs import InputApplier
 
     applier = InputApplier(allow_menu=config.allow_menu, dead_zone=config.dead_zone)
+    time.sleep(NEW_PAD_S)
     return SafeSink(applier, allow_menu=config.allow_menu, guard=guard)
 
 
