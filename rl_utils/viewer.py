@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -18,7 +19,6 @@ WM_CLASS: Final = "rlai-viewer"
 
 _SETTINGS: Final = {
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
-    "SDL_VIDEO_X11_WMCLASS": WM_CLASS,
     "SDL_FRAMEBUFFER_ACCELERATION": "0",  # flip costs 0.2 ms instead of 3 ms (measured on Xvfb, 960×540)
     "SDL_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR": "0",  # a viewer must not switch desktop effects off
     "SDL_VIDEO_ALLOW_SCREENSAVER": "1",
@@ -87,6 +87,7 @@ class Viewer:
         check_viewer(instead)
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
+        os.environ["SDL_VIDEO_X11_WMCLASS"] = WM_CLASS
         import pygame
 
         self._pygame = pygame
@@ -112,7 +113,7 @@ class Viewer:
                 del os.environ["SDL_VIDEODRIVER"]
         pygame.display.set_caption(title)
         if quiet:
-            _map_without_focus(pygame.display.get_wm_info()["window"])
+            _map_without_focus()
         pygame.key.set_repeat(*_KEY_REPEAT_MS)
 
     @property
@@ -191,20 +192,27 @@ class Viewer:
         self.close()
 
 
-def _map_without_focus(window_id: int) -> None:
-    """Make SDL's hidden window appear by an X request of our own.
+def _map_without_focus() -> None:
+    """Make SDL's hidden window appear by X requests of our own.
 
-    SDL 2.32's hint against activation has no effect on X11 and without a window manager SDL takes the focus outright
-    (measured); a user time of 0 tells window managers not to activate a new window.
-    Source: Extended Window Manager Hints 1.5, _NET_WM_USER_TIME.
+    SDL 2.32's hint against activation has no effect on X11, and without a window manager SDL takes the focus outright
+    (measured); a user time of 0 tells window managers not to activate a new window. The window is found by its class
+    and process, because pygame.display.get_wm_info() crashes when a second display is opened (pygame-ce 2.5.8).
+    Source: Extended Window Manager Hints 1.5, _NET_WM_USER_TIME, _NET_WM_PID.
     """
     from Xlib.display import Display
+    from Xlib.error import BadWindow
 
     display = Display()
     try:
-        window = display.create_resource_object("window", window_id)
-        window.change_property(display.get_atom("_NET_WM_USER_TIME"), display.get_atom("CARDINAL"), 32, [0])
-        window.map()
+        pid, cardinal = display.get_atom("_NET_WM_PID"), display.get_atom("CARDINAL")
+        for window in display.screen().root.query_tree().children:
+            with suppress(BadWindow):  # someone else's, just closed
+                owner = window.get_full_property(pid, cardinal)
+                ours = owner is not None and owner.value[0] == os.getpid()
+                if ours and window.get_wm_class() == (WM_CLASS, WM_CLASS):
+                    window.change_property(display.get_atom("_NET_WM_USER_TIME"), cardinal, 32, [0])
+                    window.map()
         display.sync()
     finally:
         display.close()
