@@ -1,4 +1,7 @@
-"""Settings: one frozen dataclass per script is its defaults, its --help, its validation and its saved record."""
+"""Settings: one frozen dataclass per script is its defaults, its --help, its validation and its saved record.
+
+Longer than other modules because every option of every script stands here, and nowhere else.
+"""
 
 from __future__ import annotations
 

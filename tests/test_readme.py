@@ -57,6 +57,21 @@ def test_there_are_commands() -> None:
     assert len(COMMANDS) >= 10
 
 
+def test_troubleshooting_quotes_what_is_said() -> None:
+    """Somebody who searches for the line on the screen must find it in the table."""
+    table = README.split("## Troubleshooting")[1].split("## ")[0]
+    quoted = [
+        q for row in table.splitlines() for q in re.findall(r"`([^`]+)`", row.split("|")[1] if "|" in row else "")
+    ]
+    assert len(quoted) >= 7
+    files = [*(ROOT / "rl_utils").rglob("*.py"), *ROOT.glob("*.py")]
+    source = re.sub(r'\{[^{}]*\}|"\s*\n\s*f?"', "", "".join(file.read_text() for file in files))
+    for words in quoted:
+        # The device and the verdict are filled in.
+        fixed = words.removeprefix("/dev/uinput ").replace("Verdict: bad", "Verdict: ")
+        assert fixed in source, words
+
+
 def test_pictures_exist() -> None:
     """A broken picture is the first thing a visitor would see."""
     for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
