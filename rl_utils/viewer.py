@@ -113,6 +113,8 @@ class Viewer:
                 del os.environ["SDL_VIDEODRIVER"]
         pygame.display.set_caption(title)
         if quiet:
+            # Asking for the pointer is a round trip to the server: SDL's own requests, hiding among them, are done.
+            pygame.mouse.get_pos(desktop=True)
             _map_without_focus()
         pygame.key.set_repeat(*_KEY_REPEAT_MS)
 
