@@ -92,13 +92,17 @@ def check_video_path(path: Path) -> None:
     """See to it that a video could get this name.
 
     Raises:
-        UserError: It does not end in .mp4, or is a folder.
+        UserError: It does not end in .mp4, is a folder, or cannot exist.
     """
     if path.suffix.lower() != SUFFIX:
         raise UserError(
             f"--save {path} does not end in {SUFFIX}", f'Name the video like "{path.stem or "play"}{SUFFIX}"'
         )
-    if path.is_dir():
+    try:
+        folder = path.is_dir()
+    except OSError as error:
+        raise _unwritable(path, error.strerror) from error
+    if folder:
         raise UserError(f"--save {path} is a folder", f"Name a file that ends in {SUFFIX}")
 
 
