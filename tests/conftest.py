@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from Xlib.display import Display
+from Xlib.X import AnyPropertyType
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,15 +79,23 @@ def start_xvfb(
     return display, stop
 
 
-def _wait_for_window_manager(display: str) -> None:
-    command = ["xprop", "-display", display, "-root", "_NET_SUPPORTING_WM_CHECK"]
-    for _ in range(200):
-        answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        if "window id" in answer:
-            return
-        import time
-
-        time.sleep(0.02)
+def _wait_for_window_manager(name: str) -> None:
+    """Wait until a window is really managed: openbox announces itself earlier, and loses what is mapped in between."""
+    display = Display(name)
+    screen = display.screen()
+    probe = screen.root.create_window(0, 0, 1, 1, 0, screen.root_depth)
+    try:
+        for _ in range(200):
+            if probe.get_full_property(display.get_atom("WM_STATE"), AnyPropertyType) is not None:
+                return
+            probe.unmap()
+            probe.map()
+            display.sync()
+            time.sleep(0.02)
+    finally:
+        probe.destroy()
+        display.sync()
+        display.close()
     pytest.fail("openbox did not take over the screen within 4 s")
 
 
