@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rl_utils.config import TrainConfig, config_table, parse_config
 from rl_utils.console import log
-from rl_utils.errors import EXIT_INTERRUPTED, user_errors
+from rl_utils.errors import EXIT_INTERRUPTED, UserError, user_errors
 
 if TYPE_CHECKING:
     from rl_utils.run_state import Outcome
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train until the schedule ends or nothing improves any more; Ctrl+C saves last.pt and returns 130."""
     config = parse_config(TrainConfig, argv, prog="train.py")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by torchrun; independent runs would write into one folder
+        raise UserError("Training on several GPUs is not built yet", 'Start it without torchrun: "python train.py ..."')
     logging.basicConfig(format="%(levelname)s: %(message)s")
     # Before torch is loaded: its CPU threads otherwise spin while they wait for each other, which costs a busy machine
     # nine tenths of the speed (90 against 680 samples/s, 2 threads on 2 cores at load 6. Source: measured 2026).
