@@ -152,7 +152,8 @@ def _block(summary: Summary) -> str:
             f"{verdict.rate_hz:.1f} of {verdict.target_hz:g} frames per second, {verdict.late_share:.1%} late,"
             f" {verdict.duplicate_share:.1%} duplicate"
         )
-        gaps = f"{_count(verdict.gaps, 'gap')} ({clock_text(verdict.gap_s)} left out), "
+        left_out = f" ({clock_text(verdict.gap_s)} left out)" if verdict.gaps else ""
+        gaps = f"{_count(verdict.gaps, 'gap')}{left_out}, "
     else:
         pace, gaps = f"not stored, {verdict.target_hz:g} frames per second assumed", ""
     learn = "; labels say what to learn" if summary.labels else ""
