@@ -27,7 +27,7 @@ from rl_utils.controls import (
 from rl_utils.errors import UserError
 from rl_utils.interfaces import ControllerSink, InputVector
 from rl_utils.pad_finder import OWN_PHYS
-from rl_utils.safety import mask_menu
+from rl_utils.safety import mask_menu, rest_sticks
 
 NAME: Final = "Microsoft X-Box 360 pad"
 UINPUT: Final = "/dev/uinput"
@@ -100,9 +100,7 @@ class InputApplier(ControllerSink):
         if not np.isfinite(inputs).all():
             raise ValueError(f"inputs hold values that are not numbers: {inputs}")
         values = mask_menu(inputs, allow_menu=self._allow_menu)
-        sticks = values[list(STICKS)]
-        values[list(STICKS)] = np.where(np.abs(sticks - 0.5) < self._dead_zone * 0.5, np.float32(0.5), sticks)
-        self._send(device_values(values))
+        self._send(device_values(rest_sticks(values, self._dead_zone)))
 
     def release(self) -> None:
         """Sticks and d-pad to rest, triggers to 0, all buttons up."""

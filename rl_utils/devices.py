@@ -185,7 +185,7 @@ def _open_sink(config: EvalConfig, frames: FrameSource) -> ControllerSink:
     if config.sink == "arena":
         from rl_utils.arena.link import ArenaSink
 
-        return SafeSink(ArenaSink(arena_socket()), allow_menu=config.allow_menu)
+        return SafeSink(ArenaSink(arena_socket()), allow_menu=config.allow_menu, dead_zone=config.dead_zone)
 
     def guard() -> None:
         if not frames.info.is_arena:

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import numpy as np
+
 from rl_utils.controls import MENU_BUTTONS, REST, STICKS, TRIGGERS, Control
 from rl_utils.errors import UserError
 from rl_utils.interfaces import ControllerSink, ControllerSource, Device, InputVector
@@ -56,6 +58,19 @@ def mask_menu(inputs: InputVector, *, allow_menu: bool = False) -> InputVector:
     for control in MENU_BUTTONS:
         if control is Control.MODE or not allow_menu:
             values[..., control] = 0.0
+    return values
+
+
+def rest_sticks(inputs: InputVector, dead_zone: float) -> InputVector:
+    """Return a copy in which stick axes close to their rest are at rest.
+
+    Args:
+        inputs: (19,) float32.
+        dead_zone: Share of a stick's way, from 0 to below 1.
+    """
+    values = inputs.copy()
+    sticks = values[list(STICKS)]
+    values[list(STICKS)] = np.where(np.abs(sticks - 0.5) < dead_zone * 0.5, np.float32(0.5), sticks)
     return values
 
 
@@ -145,6 +160,7 @@ class SafeSink(ControllerSink):
     Args:
         sink: What is driven. Closed with this one.
         allow_menu: Let START and SELECT through (MODE never).
+        dead_zone: Sticks closer to their rest than this share of their way stay at rest.
         stale_s: Release when no inputs came for so long.
         guard: Called every few seconds in a thread; what it raises releases everything and is raised by `apply`.
         guard_interval_s: How often.
@@ -155,12 +171,14 @@ class SafeSink(ControllerSink):
         sink: ControllerSink,
         *,
         allow_menu: bool = False,
+        dead_zone: float = 0.0,
         stale_s: float = STALE_S,
         guard: Callable[[], None] | None = None,
         guard_interval_s: float = 5.0,
     ) -> None:
         self._sink = sink
         self._allow_menu = allow_menu
+        self._dead_zone = dead_zone
         self._stale_s = stale_s
         self._guard = guard
         self._guard_interval_s = guard_interval_s
@@ -190,7 +208,7 @@ class SafeSink(ControllerSink):
                 raise RuntimeError("the sink is closed")
             self._holds = True  # also if apply() fails half way
             self._fresh = time.monotonic()
-            self._sink.apply(mask_menu(inputs, allow_menu=self._allow_menu))
+            self._sink.apply(rest_sticks(mask_menu(inputs, allow_menu=self._allow_menu), self._dead_zone))
 
     def release(self) -> None:
         """Sticks and d-pad to rest, triggers to 0, all buttons up."""

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rl_utils.controls import MENU_BUTTONS, N_CONTROLS, Control
+from rl_utils.controls import MENU_BUTTONS, N_CONTROLS, REST, Control
 from rl_utils.errors import UserError
 from rl_utils.interfaces import ControllerSink, InputVector
-from rl_utils.safety import SafeSink, mask_menu, released_on_signals
+from rl_utils.safety import SafeSink, mask_menu, released_on_signals, rest_sticks
 
 EVERYTHING = np.ones(N_CONTROLS, np.float32)
 
@@ -240,3 +240,15 @@ def test_a_thread_may_drive_too() -> None:
     thread.start()
     thread.join()
     assert inner.calls == ["apply"]
+
+
+def test_sticks_near_their_rest_stay_at_rest() -> None:
+    """A policy that is never quite still must not make the car tremble where the person asked for a dead zone."""
+    values = REST.copy()
+    values[Control.LEFT_X], values[Control.LEFT_Y], values[Control.RIGHT_X] = 0.54, 0.44, 1.0
+    values[Control.RIGHT_TRIGGER] = 0.03
+    still = rest_sticks(values, 0.1)
+    expected = values.copy()
+    expected[Control.LEFT_X] = 0.5
+    assert np.array_equal(still, expected)
+    assert np.array_equal(rest_sticks(values, 0.0), values)
