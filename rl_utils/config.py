@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import itertools
 import re
 import subprocess
 import sys
@@ -475,8 +476,8 @@ def _defaults_with(kind: type[ConfigT], given: dict[str, Any]) -> ConfigT:
 
 def _one_line(text: str, kind: type[Any]) -> str:
     """The gist of tyro's boxed message, with a guess at what was meant."""
-    lines = [" ".join(_BOX.sub(" ", line).split()) for line in text.splitlines()]
-    lines = [line for line in lines if line]
+    unboxed = [" ".join(_BOX.sub(" ", line).split()) for line in text.splitlines()]
+    lines = [line for line in unboxed if line]
     body = [line for line in lines[1:] if not line.startswith(("For full helptext", "Argument helptext"))]
     options = ["--" + f.name.replace("_", "-") for f in dataclasses.fields(kind)]
     unknown = re.search(r"Unrecognized options: ([^\s,]+)", " ".join(lines))
@@ -487,7 +488,11 @@ def _one_line(text: str, kind: type[Any]) -> str:
         words = (word for line in body for word in line.split() if word.startswith("--"))
         missing = [word for word in words if word in options]
         return "Missing " + " and ".join(dict.fromkeys(missing)) if missing else "A required argument is missing"
-    return body[0].rstrip(".") if body else "The command line is not understood"
+    # The first section, up to the rule below it; narrow terminals break it into several lines.
+    section = (
+        " ".join(itertools.takewhile(bool, itertools.dropwhile(lambda line: line != body[0], unboxed))) if body else ""
+    )
+    return section.rstrip(".") or "The command line is not understood"
 
 
 def load_config(kind: type[Any], file: Path) -> dict[str, Any]:

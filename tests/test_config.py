@@ -40,7 +40,7 @@ def test_options_override_defaults() -> None:
         (CollectConfig, ["--out", "a", "--window", "("], ["--window", "regular expression"]),
         (CollectConfig, ["--out", "a", "--frames", "arena", "--fps", "50"], ["--fps 50", "120"]),
         (TrainConfig, ["--out", "r"], ["No recording"]),
-        (TrainConfig, ["d", "--out", "r", "--model", "resnet"], ["resnet"]),
+        (TrainConfig, ["d", "--out", "r", "--model", "resnet"], ["resnet", "motion", "rocketnet"]),
         (EvalConfig, [], ["--checkpoint"]),
         (EvalConfig, ["--checkpoint", "a", "--inputs", "b"], ["exclude"]),
         (EvalConfig, ["--checkpoint", "a", "--frames", "screen"], ["--frames screen"]),
@@ -48,6 +48,7 @@ def test_options_override_defaults() -> None:
         (PlaybackConfig, [], ["No recording"]),
         (PlaybackConfig, ["a", "--speed", "0"], ["--speed"]),
         (ScoreConfig, [], ["--checkpoint", "--driver"]),
+        (ScoreConfig, ["--driver", "foo"], ["foo", "constant", "expert", "idle", "random"]),
         (ArenaConfig, ["--fps", "50"], ["120"]),
     ],
 )
