@@ -202,10 +202,11 @@ def _map_without_focus() -> None:
     and process, because pygame.display.get_wm_info() crashes when a second display is opened (pygame-ce 2.5.8).
     Source: Extended Window Manager Hints 1.5, _NET_WM_USER_TIME, _NET_WM_PID.
     """
-    from Xlib.display import Display
     from Xlib.error import BadWindow
 
-    display = Display()
+    from rl_utils.x11 import open_display
+
+    display = open_display()
     try:
         pid, cardinal = display.get_atom("_NET_WM_PID"), display.get_atom("CARDINAL")
         for window in display.screen().root.query_tree().children:

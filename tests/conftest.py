@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from Xlib.display import Display
 from Xlib.X import AnyPropertyType
+
+from rl_utils.x11 import open_display
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,7 +82,7 @@ def start_xvfb(
 
 def _wait_for_window_manager(name: str) -> None:
     """Wait until a window is really managed: openbox announces itself earlier, and loses what is mapped in between."""
-    display = Display(name)
+    display = open_display(name)
     screen = display.screen()
     probe = screen.root.create_window(0, 0, 1, 1, 0, screen.root_depth)
     try:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from Xlib import X
-from Xlib.display import Display
 from Xlib.protocol.event import ClientMessage
 
 from rl_utils.errors import UserError
 from rl_utils.viewer import WM_CLASS, Viewer, ViewerEvent
+from rl_utils.x11 import open_display
 from tests.conftest import start_xvfb
 from tests.x11_window import ShownWindow, until, xdotool
 
@@ -43,7 +43,7 @@ def try_xdotool(*arguments: str) -> str:
 
 def shown_pixels() -> np.ndarray:
     """What the X server shows in the viewer's window, (H, W, 3) uint8 RGB."""
-    display = Display()
+    display = open_display()
     try:
         window: Any = display.create_resource_object("window", window_id())
         geometry = window.get_geometry()
@@ -55,7 +55,7 @@ def shown_pixels() -> np.ndarray:
 
 def press_close_button(window: int) -> None:
     """What a window manager sends when a person clicks on the cross."""
-    display = Display()
+    display = open_display()
     target: Any = display.create_resource_object("window", window)
     protocols, delete = display.get_atom("WM_PROTOCOLS"), display.get_atom("WM_DELETE_WINDOW")
     message = ClientMessage(window=target, client_type=protocols, data=(32, [delete, X.CurrentTime, 0, 0, 0]))
