@@ -129,7 +129,7 @@ class TrainConfig:
     minutes: float | None = None
     """Time budget: the schedule is fitted to it, whatever --epochs says (fewer or more passes)."""
     batch_size: int = 64
-    """Samples per optimiser step (per accumulation step)."""
+    """Samples per optimiser step (per accumulation step), of all processes together under torchrun."""
     accumulate: int = 1
     """Batches whose gradients are added up before a step."""
     lr: float = 1e-3

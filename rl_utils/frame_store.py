@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,7 +41,8 @@ class FrameStore:
         recordings: In the order of the running index.
         spec: What the network wants to see.
         cache_bytes: Memory for pictures held ready.
-        spill: Folder for what of the article's files does not fit.
+        spill: Folder for what of the article's files does not fit; made where it is missing.
+        sharers: Processes on this machine that hold a store each: they share the memory.
         threads: Threads that decode.
     """
 
@@ -51,6 +53,7 @@ class FrameStore:
         *,
         cache_bytes: int,
         spill: Path,
+        sharers: int = 1,
         threads: int | None = None,
     ) -> None:
         self.spec = spec
@@ -59,8 +62,8 @@ class FrameStore:
         self._frame_bytes = 3 * spec.width * spec.height
         self._slot: Indices = np.full(self._starts[-1], -1, np.int64)
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
-        self._spill_file = spill / "frames.cache"
-        ready, spilled = self._plan(min(cache_bytes, round(MEMORY_SHARE * available_memory())))
+        self._spill_folder = spill
+        ready, spilled = self._plan(min(cache_bytes, round(MEMORY_SHARE * available_memory())) // sharers)
         shape = (3, spec.height, spec.width)
         self._ready = np.empty((len(ready), *shape), np.uint8)
         self._spilled = self._open_spill(len(spilled), shape) if len(spilled) else self._ready[:0]
@@ -87,15 +90,17 @@ class FrameStore:
 
     def _open_spill(self, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         need = count * self._frame_bytes
-        free = shutil.disk_usage(self._spill_file.parent).free
+        self._spill_folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self._spill_folder).free
         if need > 0.9 * free:
             raise UserError(
                 f"The article's files need {need / 1e9:.1f} GB more than --cache-gb at {self.spec.width}x"
-                f"{self.spec.height}, and {self._spill_file.parent} has {free / 1e9:.1f} GB left",
+                f"{self.spec.height}, and {self._spill_folder} has {free / 1e9:.1f} GB left",
                 "Train on fewer files, choose an --out on a larger disk, or use --model motion, which needs a ninth",
             )
-        logger.info("%.1f GB of pictures go to %s for the time of the run", need / 1e9, self._spill_file)
-        return np.memmap(self._spill_file, np.uint8, "w+", shape=(count, *shape))
+        logger.info("%.1f GB of pictures go to %s for the time of the run", need / 1e9, self._spill_folder)
+        with tempfile.TemporaryFile(dir=self._spill_folder) as file:  # nameless: gone with the process, however it ends
+            return np.memmap(file, np.uint8, "w+", shape=(count, *shape))
 
     def load(self, on_progress: Callable[[int], None], stop: Callable[[], bool]) -> bool:
         """Decode what is to be held ready.
@@ -175,10 +180,9 @@ class FrameStore:
         return [planes for part in self._pool.map(self._decode, parts) for planes in part]
 
     def close(self) -> None:
-        """Free the memory and remove the file."""
+        """Free the memory and the file."""
         self._pool.shutdown(cancel_futures=True)
         self._ready = self._spilled = np.empty((0, 3, 1, 1), np.uint8)
-        self._spill_file.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self

@@ -6,9 +6,8 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Final
-
-import torch
 
 from rl_utils import __version__
 from rl_utils.checkpoint import Checkpoint, load_checkpoint
@@ -23,7 +22,8 @@ from rl_utils.recordings import open_recordings
 from rl_utils.run_state import BEST, LAST, Ending, Outcome
 from rl_utils.schedule import StepSchedule, TimeSchedule
 from rl_utils.trainer import Trainer, steps_per_pass
-from rl_utils.training_log import TrainingLog
+from rl_utils.training_log import NoLog, TrainingLog
+from rl_utils.workers import Workers, join_workers
 
 MAY_CHANGE: Final = frozenset(
     {"data", "out", "epochs", "minutes", "patience", "cache_gb", "device", "threads", "resume"}
@@ -47,37 +47,50 @@ def run_training(
     Raises:
         UserError: Something the person can put right; nothing that was saved is lost.
     """
-    last = _open_folder(config)
-    device = choose_device(config.device)
+    with join_workers(config.device) as workers:
+        with workers.lead_first():
+            last = _open_folder(config) if workers.leads else None
+        return _run(config, workers.from_lead(last), workers, stop, now)
+
+
+def _run(
+    config: TrainConfig,
+    last: Checkpoint | None,
+    workers: Workers,
+    stop: Callable[[], bool],
+    now: Callable[[], float],
+) -> Outcome:
     began = now()
-    recordings = open_recordings(config.data, pad_profile=config.pad_profile)
-    samples = make_samples(
-        recordings,
-        val_share=config.val_share,
-        val_gap_s=config.val_gap_s,
-        action_shift_ms=config.action_shift_ms,
-        seed=config.seed,
-    )
-    steps = steps_per_pass(config, samples)
-    if last is not None:
-        _check_resume(config, samples, last)
+    with workers.lead_first():
+        recordings = open_recordings(config.data, pad_profile=config.pad_profile)
+        samples = make_samples(
+            recordings,
+            val_share=config.val_share,
+            val_gap_s=config.val_gap_s,
+            action_shift_ms=config.action_shift_ms,
+            seed=config.seed,
+        )
+        steps = steps_per_pass(config, samples, workers.count)
+        if last is not None:
+            _check_resume(config, samples, last)
     spent = last.resume["state"]["seconds"] if last is not None else 0.0
     schedule: StepSchedule | TimeSchedule
     if config.minutes is None:
         schedule = StepSchedule(config.epochs * steps, config.lr)
     else:
         schedule = TimeSchedule(60 * config.minutes, config.lr, spent_s=spent, made=began, now=now)
-    save_config(config, config.out / "config.toml")
+    if workers.leads:
+        save_config(config, config.out / "config.toml")
     spec = last.spec if last is not None else default_spec(config.model, samples.fps)
     cache_bytes = round(config.cache_gb * 1e9)
-    with FrameStore(recordings, spec, cache_bytes=cache_bytes, spill=config.out) as store:
-        if not _read_pictures(store, stop):
+    with FrameStore(recordings, spec, cache_bytes=cache_bytes, spill=config.out, sharers=workers.local_count) as store:
+        if not all(workers.gather(_read_pictures(store, stop, workers))):
             return Outcome(Ending.INTERRUPTED, 0, 0, 0.0, {})
         step = last.resume["state"]["step"] if last is not None else 0
         with (
             repeatable(deterministic=config.deterministic, threads=config.threads),
-            TrainingLog(config.out, step=step) as log,
-            progress("training", 1.0) as shown,
+            TrainingLog(config.out, step=step) if workers.leads else nullcontext(NoLog()) as log,
+            progress("training", 1.0, shown=workers.leads) as shown,
         ):
             trainer = Trainer(
                 config,
@@ -87,7 +100,7 @@ def run_training(
                 training={"version": __version__, "commit": git_commit(), "settings": config_table(config)},
                 schedule=schedule,
                 log=log,
-                device=device,
+                workers=workers,
                 now=now,
             )
             return trainer.run(stop, shown)
@@ -133,29 +146,13 @@ def _check_resume(config: TrainConfig, samples: Samples, last: Checkpoint) -> No
         )
 
 
-def _read_pictures(store: FrameStore, stop: Callable[[], bool]) -> bool:
-    with progress("reading pictures", len(store)) as shown:
+def _read_pictures(store: FrameStore, stop: Callable[[], bool], workers: Workers) -> bool:
+    with progress("reading pictures", len(store), shown=workers.leads) as shown:
         if not store.load(shown.update, stop):
             return False
-    if store.ready_share < 1:
+    if store.ready_share < 1 and workers.leads:
         logger.warning(
             "%.0f %% of the pictures fit into memory (--cache-gb); the others are decoded whenever they are needed",
             100 * store.ready_share,
         )
     return True
-
-
-def choose_device(name: str) -> torch.device:
-    """The device behind --device.
-
-    Raises:
-        UserError: CUDA was asked for and is not there.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UserError("--device cuda finds no GPU that torch can use", "Leave --device away to train on the CPU")
-    if name == "cpu" or not available:
-        return torch.device("cpu")
-    # Repeatable matrix products on CUDA need this before the first one. Source: torch's notes on reproducibility.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    return torch.device("cuda")

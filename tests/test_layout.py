@@ -65,6 +65,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "training_log",
         "model_card",
         "trainer",
+        "workers",
+        "held_out",
     ),
     ("loops", "listeners", "devices"),
     ("doctor", "bench", "demo"),
