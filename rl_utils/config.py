@@ -258,7 +258,7 @@ class PlaybackConfig:
     """Look at a recording: the picture with the pad drawn over it.
 
     Keys: space pause, left and right step, up and down 1 s, page up and down 10 s, + and - speed, home, end, i info,
-    q quit; click on the timeline to go there.
+    q quit; click on the timeline to go there. To keep only the good parts: "playback.py trim --help".
     """
 
     data: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -287,6 +287,44 @@ class PlaybackConfig:
         _require(
             self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
         )
+
+
+@dataclass(frozen=True)
+class TrimConfig:
+    """Keep the good parts of recordings as new sessions; the originals stay as they were.
+
+    Times are those that playback shows: play time over all the recordings, with long gaps shortened.
+    """
+
+    data: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Session folders, folders of them, or batch files (ours or the article's)."""
+    out: Path = Path()
+    """Folder that receives the new sessions."""
+    start: float = 0.0
+    """Leave out everything before this second."""
+    end: float | None = None
+    """Leave out everything after this second."""
+    drop: tuple[str, ...] = ()
+    """Stretches to leave out, in seconds, like 12.5-20 31-40."""
+    drop_idle: float | None = None
+    """Leave out what comes after this many seconds with every control at rest, until one is used again."""
+    pad_profile: str = "playstation"
+    """Pad behind the article's files: playstation, xpad, playstation-generic or nintendo."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.data) > 0, "No recording was named", 'Name folders or files: "playback.py trim recordings"')
+        _require(self.out != Path(), "--out names no folder", "Name one that receives the new sessions")
+        _require(self.start >= 0, f"--start {self.start:g} is negative", "Choose 0 or more")
+        _require(
+            self.end is None or self.end > self.start,
+            f"--end {self.end} is not after --start {self.start:g}",
+            "Choose a later one",
+        )
+        _require(
+            self.drop_idle is None or self.drop_idle > 0, f"--drop-idle {self.drop_idle} is no time", "Use more than 0"
+        )
+        chosen = self.start > 0 or self.end is not None or self.drop or self.drop_idle is not None
+        _require(bool(chosen), "Nothing is to be left out", "Use --start, --end, --drop or --drop-idle")
 
 
 DriverName = Literal["human", "expert", "idle", "pad"]

@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "recovery",
         "recordings",
         "replay",
+        "trim",
         "quality",
         "cuts",
         "overlay",
