@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rl_utils.controls import Control
 from rl_utils.dataset import Indices, Samples
-from rl_utils.frame_store import FrameStore
+from rl_utils.frame_store import FrameStore, FrameStores
 
 PREFETCH: Final = 3
 """Batches made ahead."""
@@ -142,7 +142,9 @@ class Batches:
         spec: What the pictures look like.
     """
 
-    def __init__(self, store: FrameStore, samples: Samples, *, augmentation: Augmentation, seed: int) -> None:
+    def __init__(
+        self, store: FrameStore | FrameStores, samples: Samples, *, augmentation: Augmentation, seed: int
+    ) -> None:
         self._store = store
         self.spec = store.spec
         self._samples = samples
@@ -218,3 +220,18 @@ def ahead(makers: Iterable[Callable[[], Batch]]) -> Iterator[Batch]:
     finally:
         left.set()
         thread.join()
+
+
+def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """`size` batches at a time; the thread behind `batches` ends with this iterator."""
+    group: list[Batch] = []
+    try:
+        for batch in batches:
+            group.append(batch)
+            if len(group) == size:
+                yield group
+                group = []
+    finally:
+        close = getattr(batches, "close", None)
+        if close is not None:
+            close()

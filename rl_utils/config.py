@@ -166,6 +166,10 @@ class TrainConfig:
     """Where to compute."""
     threads: int = 0
     """CPU threads of torch; 0 leaves its choice."""
+    coach: int = 0
+    """Rounds after the training: the policy plays the arena, the scripted driver corrects it, it learns from that."""
+    coach_minutes: float = 7.0
+    """Minutes of play in each round (faster than real time, beside --minutes)."""
     resume: bool = False
     """Continue the run in --out from last.pt."""
 
@@ -186,6 +190,12 @@ class TrainConfig:
         _require(0 <= self.mirror <= 1, f"--mirror {self.mirror:g} is out of range", "Choose 0 to 1")
         _require(0 <= self.ema < 1, f"--ema {self.ema:g} is out of range", "Choose 0 to 0.9999")
         _require(0 <= self.shift_px <= 32, f"--shift-px {self.shift_px} is out of range", "Choose 0 to 32")
+        _require(0 <= self.coach <= 18, f"--coach {self.coach} is out of range", "Choose 0 to 18 rounds")
+        _require(
+            0 < self.coach_minutes <= 200,
+            f"--coach-minutes {self.coach_minutes:g} is out of range",
+            "Choose up to 200",
+        )
 
 
 @dataclass(frozen=True)

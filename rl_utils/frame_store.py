@@ -78,6 +78,11 @@ class FrameStore:
         """Share of the pictures that are held ready."""
         return len(self._to_load) / max(1, len(self))
 
+    @property
+    def ready_bytes(self) -> int:
+        """Memory that it holds."""
+        return self._ready.nbytes
+
     def _plan(self, cache_bytes: int) -> tuple[Indices, Indices]:
         """Which pictures to hold in memory and which in the file: the article's first, as they are slow to decode."""
         room = cache_bytes // self._frame_bytes
@@ -189,6 +194,52 @@ class FrameStore:
 
     def __exit__(self, *exc: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
+
+
+class FrameStores:
+    """Several stores as one, by one running index over all of them: what is recorded while a run goes on is added.
+
+    A context manager; leaving it closes them all.
+
+    Args:
+        spec: What the network wants to see.
+    """
+
+    def __init__(self, spec: PreprocessSpec) -> None:
+        self.spec = spec
+        self._stores: list[FrameStore] = []
+        self._starts = np.zeros(1, np.int64)
+
+    def add(self, store: FrameStore) -> None:
+        """Put a loaded store behind the others."""
+        self._stores.append(store)
+        self._starts = np.append(self._starts, self._starts[-1] + len(store))
+
+    @property
+    def ready_bytes(self) -> int:
+        """Memory that they hold."""
+        return sum(store.ready_bytes for store in self._stores)
+
+    def stacks(self, indices: Indices, firsts: Indices) -> NDArray[np.uint8]:
+        """As `FrameStore.stacks`."""
+        owners = np.searchsorted(self._starts, indices, side="right") - 1
+        present = np.unique(owners).tolist()
+        if len(present) == 1:
+            start = int(self._starts[present[0]])
+            whole: NDArray[np.uint8] = self._stores[present[0]].stacks(indices - start, firsts - start)
+            return whole
+        out = np.empty((len(indices), len(self.spec.planes), self.spec.height, self.spec.width), np.uint8)
+        for owner in present:
+            of_it, start = owners == owner, self._starts[owner]
+            out[of_it] = self._stores[owner].stacks(indices[of_it] - start, firsts[of_it] - start)
+        return out
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for store in self._stores:
+            store.close()
 
 
 def available_memory() -> int:

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import torch
 
-from rl_utils.batches import Augmentation, Batch, Batches
+from rl_utils.batches import Augmentation, Batch, Batches, grouped
 from rl_utils.checkpoint import Checkpoint, save_checkpoint, write_whole
 from rl_utils.config import TrainConfig, config_table
 from rl_utils.console import Progress
 from rl_utils.dataset import Samples
 from rl_utils.errors import UserError
-from rl_utils.frame_store import FrameStore
+from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.held_out import HeldOut
 from rl_utils.losses import make_loss
 from rl_utils.metrics import accuracy
@@ -80,7 +80,7 @@ class Trainer:
         self,
         config: TrainConfig,
         samples: Samples,
-        store: FrameStore,
+        store: FrameStore | FrameStores,
         *,
         resume: Checkpoint | None,
         training: dict[str, Any],
@@ -90,7 +90,6 @@ class Trainer:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
-        self._samples = samples
         self._training = training
         self._schedule = schedule
         self._log = log
@@ -98,21 +97,13 @@ class Trainer:
         self._device = workers.device
         self._now = now
         self.spec = store.spec
-        how = Augmentation(mirror=config.mirror, shift_px=config.shift_px)
-        self._batches = Batches(store, samples, augmentation=how, seed=config.seed)
-        self._per_pass = steps_per_pass(config, samples, workers.count)
-        self._log_every = min(LOG_EVERY, self._per_pass)
         torch.manual_seed(config.seed)
         self._arguments = default_arguments(config.model, self.spec)
         self._network = build_network(config.model, self._arguments)
         use_global_statistics(self._network, workers)
         self._network.to(self._device)
         self._average = WeightAverage(self._network, config.ema)
-        self._loss = make_loss(config.loss, samples.targets[samples.train])
-        self._optimiser = torch.optim.AdamW(
-            self._network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
-        self._held_out = HeldOut(samples, self._batches, self._loss, 2 * config.batch_size, workers)
+        self._learn_from(samples, store)
         self._rate = 0.0
         self.state = RunState()
         self._turn = Turn(0.0, Pace(0.0, 0.0), save=False, stop=False)
@@ -121,6 +112,33 @@ class Trainer:
         if resume is not None:
             self._restore(resume)
         self._parallel = workers.wrap(self._network)
+
+    def _learn_from(self, samples: Samples, store: FrameStore | FrameStores) -> None:
+        config = self._config
+        self._samples = samples
+        how = Augmentation(mirror=config.mirror, shift_px=config.shift_px)
+        self._batches = Batches(store, samples, augmentation=how, seed=config.seed)
+        self._per_pass = steps_per_pass(config, samples, self._workers.count)
+        self._log_every = min(LOG_EVERY, self._per_pass)
+        self._loss = make_loss(config.loss, samples.targets[samples.train])
+        self._optimiser = torch.optim.AdamW(
+            self._network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
+        self._held_out = HeldOut(samples, self._batches, self._loss, 2 * config.batch_size, self._workers)
+
+    def learn_from(
+        self, samples: Samples, store: FrameStore | FrameStores, schedule: StepSchedule | TimeSchedule
+    ) -> None:
+        """Go on from the averaged weights with more to learn from.
+
+        Args:
+            samples: Old and new.
+            store: Their pictures, loaded.
+            schedule: How fast to learn when; steps are counted on.
+        """
+        self._schedule = schedule
+        self._network.load_state_dict(self._average.network.state_dict())
+        self._learn_from(samples, store)
 
     def run(self, stop: Callable[[], bool], progress: Progress) -> Outcome:
         """Train until the schedule ends, nothing improves any more, or `stop()` is true.
@@ -141,7 +159,7 @@ class Trainer:
     def _finished(self) -> bool:
         if self.state.batch:  # in the middle of a pass, or before its measurement
             return False
-        done = self.state.epoch > 0 and self._turn.share >= 1
+        done = self.state.epoch > self.state.round_epoch and self._turn.share >= 1
         return done or self._out_of_patience()
 
     def _out_of_patience(self) -> bool:
@@ -357,21 +375,6 @@ def steps_per_pass(config: TrainConfig, samples: Samples, processes: int = 1) ->
             "Record more, or lower --batch-size or --accumulate",
         )
     return steps
-
-
-def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
-    """`size` batches at a time; the thread behind `batches` ends with this iterator."""
-    group: list[Batch] = []
-    try:
-        for batch in batches:
-            group.append(batch)
-            if len(group) == size:
-                yield group
-                group = []
-    finally:
-        close = getattr(batches, "close", None)
-        if close is not None:
-            close()
 
 
 def _rng_state(device: torch.device) -> dict[str, Any]:

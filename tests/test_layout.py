@@ -68,6 +68,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "trainer",
         "workers",
         "held_out",
+        "coach",
     ),
     ("loops", "listeners", "devices"),
     ("doctor", "bench", "demo"),

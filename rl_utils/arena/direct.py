@@ -151,7 +151,7 @@ class DirectArena(FrameSource):
             labels=game.labels,
             state=observe(game.snapshot()),
             episode=game.episode,
-            source=Source.SCRIPTED if self._driver is not None else Source.POLICY,
+            source=Source.SCRIPTED if self._applied is None else Source.POLICY,
         )
 
 
