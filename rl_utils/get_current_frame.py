@@ -15,7 +15,7 @@ from rl_utils.config import GAME_TITLE, WindowSize
 from rl_utils.errors import UserError
 from rl_utils.game_window import GameWindow, NotReadable, WindowState
 from rl_utils.get_current_window import WindowMonitor
-from rl_utils.images import shrink_to_rgb
+from rl_utils.images import same_picture, shrink_to_rgb
 from rl_utils.interfaces import Device, Frame, FrameInfo, FrameSource, Image
 from rl_utils.picture_watch import FROZEN_S, PictureWatch
 from rl_utils.x11 import XServer
@@ -243,7 +243,7 @@ class WindowFrames(FrameSource):
             if grabbed is None:
                 return None
             image = grabbed
-            duplicate = self._last_image is not None and np.array_equal(image, self._last_image)
+            duplicate = self._last_image is not None and same_picture(image, self._last_image)
             self._grabber.confirm(changed=not duplicate)
         self._last_image = image
         self._problem = self._watch.problem(image, t_ns, duplicate=duplicate)
