@@ -436,7 +436,9 @@ class DoctorConfig:
 class BenchConfig:
     """Measure capture, recording, loading, training and driving on this machine, beside the alternative."""
 
-    what: Annotated[tuple[Literal["capture", "record", "load", "train", "drive"], ...], tyro.conf.Positional] = ()
+    what: Annotated[
+        tuple[Literal["capture", "record", "write", "load", "train", "drive"], ...], tyro.conf.Positional
+    ] = ()
     """Which parts; all of them by default."""
     seconds: float = 5.0
     """Length of each measurement."""

@@ -163,8 +163,9 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
             yield replay, LogSink()
         return
     from rl_utils.get_current_frame import WindowFrames
+    from rl_utils.picture_watch import FROZEN_DRIVE_S
 
-    with WindowFrames(config.window, size) as frames:
+    with WindowFrames(config.window, size, frozen_s=FROZEN_DRIVE_S) as frames:
         frames.wait_for_window(config.wait)
         with _open_sink(config, frames) as sink:
             yield frames, sink

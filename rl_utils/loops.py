@@ -25,7 +25,7 @@ from rl_utils.interfaces import (
     InputVector,
     Policy,
 )
-from rl_utils.pacing import Pacer, Tick
+from rl_utils.pacing import LATE_SHARE, Pacer, Tick
 
 GAP_NS = 1_000_000_000
 """Longer without a sample and the next one begins a new segment (recording format, version 1)."""
@@ -149,8 +149,10 @@ def record(
 
 def _flags(frame: Frame, tick: Tick | None, pacer: Pacer | None, *, after_pause: bool) -> int:
     flags = Flag.DUPLICATE if frame.duplicate else Flag(0)
-    if tick is not None and pacer is not None and not after_pause and tick.is_late(pacer.period_ns):
-        flags |= Flag.LATE
+    if tick is not None and pacer is not None and not after_pause:
+        # Between its deadline and the reading of the window the loop may have been put to sleep, too.
+        late = frame.t_ns - tick.deadline_ns > LATE_SHARE * pacer.period_ns
+        flags |= Flag.LATE if late or tick.is_late(pacer.period_ns) else Flag(0)
     return int(flags)
 
 

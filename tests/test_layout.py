@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "get_current_window",
         "get_current_frame",
+        "picture_watch",
         "pad_state",
         "pad_finder",
         "pad_device",
