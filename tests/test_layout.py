@@ -67,7 +67,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "trainer",
     ),
     ("loops", "listeners", "devices"),
-    ("doctor", "bench", "demo"),
+    ("doctor", "bench", "virtual_screen", "demo"),
 )
 SCRIPTS = ("collect.py", "train.py", "eval.py", "playback.py")
 HEAVY = ("torch", "cv2", "h5py", "pygame", "RocketSim", "matplotlib", "evdev", "Xlib", "xcffib")
