@@ -17,6 +17,7 @@ from rl_utils.controls import Control
 from rl_utils.interfaces import Source
 from rl_utils.recordings import open_recordings
 from tests.arena_process import running, running_arena
+from tests.x11_window import ShownWindow, xdotool
 
 
 def session_of(folder: Path) -> Path:
@@ -76,6 +77,81 @@ def test_pauses_while_another_window_has_the_focus(
         steps = np.diff(recording.timestamps_ns) / 1e9
         assert steps.max() > 0.5
         assert recording.segment[int(steps.argmax()) + 1] == recording.segment[int(steps.argmax())] + 1
+
+
+def test_hot_keys_of_a_running_recording(x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A player marks, pauses and discards without leaving the game, and is told what happened."""
+    socket, out = tmp_path / "arena.sock", tmp_path / "r"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "expert", "--situation", "benchmark"):
+        options = ["--pad", "arena", "--until", "3s", "--discard-seconds", "1", "--countdown", "0.5"]
+        with running(["collect.py", "--out", str(out), *options]) as child:
+            _wait_for_samples(out, child)
+            xdotool("key", "ctrl+F9")
+            time.sleep(1.2)
+            xdotool("key", "ctrl+F11")
+            time.sleep(0.3)
+            xdotool("key", "ctrl+F10")
+            time.sleep(0.5)
+            xdotool("key", "ctrl+F10")
+            stdout, stderr = child.communicate(timeout=60)
+            assert child.returncode == 0, stderr
+    assert "ctrl+F11 discards 1 s" in stderr
+    for said in ("Marked: episode 2 begins.", "Discarded the last 1.0 s (30 frames).", "Paused by you."):
+        assert said in stderr
+    assert "90 frames" in stdout
+    assert "1 marks, 30 frames discarded" in stdout
+    (recording,) = open_recordings([out])
+    with recording:
+        assert len(recording) == 90
+        assert recording.meta["discarded"] == 30
+        assert recording.meta["verdict"]["samples"] == 90
+        assert len(np.unique(recording.episode)) >= 2
+        gaps = np.flatnonzero(np.diff(recording.timestamps_ns) > 0.4e9)
+        assert len(gaps) == 2
+        assert (np.diff(recording.segment)[gaps] > 0).all()
+
+
+def test_sittings_are_joined_only_when_they_fit(
+    x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two sittings of different size or rate in one session would be a recording that lies about half of itself."""
+    socket, out = tmp_path / "arena.sock", tmp_path / "r"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    record = ["--out", str(out), "--pad", "arena", "--until", "20frames"]
+    with running_arena(socket, "--driver", "expert"):
+        assert collect.main(record) == 0
+        assert collect.main([*record, "--resume"]) == 0
+        (joined,) = open_recordings([out])
+        assert collect.main([*record, "--resume", "--size", "240x136", "--fps", "60"]) == 0
+        assert collect.main(record) == 0
+    assert "was recorded with another rate and another size: a new session begins" in capsys.readouterr().err
+    sessions = open_recordings([out])
+    assert [len(recording) for recording in sessions] == [40, 20, 20]
+    assert sorted(recording.size for recording in sessions) == [(240, 136), (480, 270), (480, 270)]
+    assert len(joined.files) == 2
+    assert joined.segment[20] > joined.segment[19]
+    assert joined.episode[20] > joined.episode[19]
+    assert (np.diff(joined.timestamps_ns) > 0).all()
+    assert (joined.meta["samples"], joined.meta["files"]) == (40, [file.name for file in joined.files])
+    assert joined.meta["verdict"]["samples"] == 40
+
+
+def test_another_game_in_the_middle_gets_a_session_of_its_own(x_display: str, tmp_path: Path) -> None:
+    """The real game after the practice arena, under the same title, must not be learnt as one and the same."""
+    out = tmp_path / "r"
+    record = ["collect.py", "--out", str(out), "--pad", "none", "--until", "90frames"]
+    with running(record) as child:
+        with running_arena(tmp_path / "arena.sock", "--driver", "expert"):
+            _wait_for_samples(out, child)
+        with ShownWindow("Rocket League", size="640x360") as game:
+            xdotool("windowactivate", game.id)
+            stdout, stderr = child.communicate(timeout=60)
+            assert child.returncode == 0, stderr
+    assert "another gamepad or game is there now" in stdout
+    recordings = open_recordings([out])
+    assert sum(len(recording) for recording in recordings) == 90
+    assert {recording.meta["window"]["is_arena"] for recording in recordings} == {True, False}
 
 
 def _wait_for_samples(folder: Path, child: subprocess.Popen[str]) -> None:

@@ -44,6 +44,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "live_view",
         "viewer",
         "export",
+        "growing_dataset",
+        "batch_writer",
+        "resume",
+        "habits",
+        "hot_keys",
+        "sounds",
         "inspect_recording",
         "plots",
     ),
@@ -66,7 +72,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "model_card",
         "trainer",
     ),
-    ("loops", "listeners", "devices"),
+    ("loops", "record_loop", "listeners", "devices", "sitting"),
     ("doctor", "bench", "virtual_screen", "demo"),
 )
 SCRIPTS = ("collect.py", "train.py", "eval.py", "playback.py")
