@@ -226,7 +226,10 @@ class _Cues:
 
 def _status(done: RecordProgress, quality: QualityMonitor, saver: BatchSaver, config: CollectConfig) -> str:
     head = f"paused: {done.problem}" if done.problem else f"recording {quality.rate_hz:.1f} fps, focused"
-    disk = f"{saver.bytes_written / 1e6:.0f} MB, {saver.gb_per_hour:.1f} GB/h, {saver.free_bytes / 1e9:.0f} GB free"
+    room = f" for {saver.free_bytes / 1e9 / saver.gb_per_hour:.1f} h" if saver.gb_per_hour else ""
+    disk = (
+        f"{saver.bytes_written / 1e6:.0f} MB, {saver.gb_per_hour:.1f} GB/h, {saver.free_bytes / 1e9:.0f} GB free{room}"
+    )
     share = done.pad_activity / done.samples if done.samples else 0.0
     pad = "no pad" if config.pad == "none" else f"pad moves in {share:.0%} of frames"
     return f"{head} | {done.samples} frames, {done.late} late, {saver.dropped} dropped | {disk} | {pad}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from rl_utils.controls import Control
 from rl_utils.interfaces import Source
 from rl_utils.recordings import open_recordings
 from tests.arena_process import running, running_arena
+from tests.conftest import ROOT
 from tests.x11_window import ShownWindow, xdotool
 
 
@@ -262,6 +265,53 @@ def test_without_a_pad(x_display: str, tmp_path: Path, capsys: pytest.CaptureFix
     with running(["xev", "-name", "Rocket League", "-event", "button"]):
         assert collect.main(["--out", str(tmp_path), "--device", "no such pad", "--wait", "10"]) == 2
     assert "gamepad" in one_line(capsys).lower()
+
+
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=64m tmpfs "$1" || exit 99
+shift
+"$@"
+code=$?
+cp -r "$OUT" "$COPY"
+df --output=avail -B1 "$OUT" | tail -n 1 > "$COPY/free"
+exit $code
+"""
+"""Run a command with a file system of 64 MB at $1, which nobody else sees and which goes when it ends."""
+
+
+def test_a_small_disk_ends_the_recording_in_order(tmp_path: Path) -> None:
+    """A disk that fills up must cost what does not fit, said in one line, and not the file that was being written."""
+    disk, copy = tmp_path / "disk", tmp_path / "copy"
+    disk.mkdir()
+    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    record = [sys.executable, "collect.py", "--out", str(disk / "r"), "--frames", "arena"]
+    done = subprocess.run(
+        [*alone, "sh", "-c", ON_A_SMALL_DISK, "sh", str(disk), *record, "--batch-size", "100", "--until", "1h"],
+        cwd=ROOT,
+        env={**os.environ, "OUT": str(disk / "r"), "COPY": str(copy)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("collect.py: The disk of ")
+    assert "is full" in last
+    assert "what was recorded is safe" in last
+    assert "Traceback" not in done.stderr
+    assert "ended: the disk" in done.stdout
+    assert "GB per hour" in done.stdout
+    assert int((copy / "free").read_text()) > 8_000_000
+    assert not list(copy.rglob("*.part"))
+    (recording,) = open_recordings([copy])
+    with recording:
+        assert len(recording) > 150
+        assert f"{len(recording)} frames" in done.stdout
+        assert recording.meta["complete"]
+        assert recording.meta["samples"] == len(recording)
+        assert recording.meta["verdict"]["samples"] == len(recording)
+        assert (np.diff(recording.timestamps_ns) > 0).all()
+        assert recording.read_frames(range(0, len(recording), 50)).std() > 10
 
 
 def test_where_nothing_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
