@@ -32,6 +32,12 @@ GAME_TITLE: Final = r"^Rocket League(\s*\(.*\))?$"
 WindowSize = tuple[int, int]
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_UNTIL = re.compile(r"(\d{1,9}(?:\.\d+)?)\s*(f|frames?|s|sec|seconds?|m|min|minutes?|h|hours?)", re.IGNORECASE)
+_SECONDS: Final = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hour", "hours"), 3600),
+}
 
 
 def parse_size(text: str, *, option: str = "--size") -> WindowSize:
@@ -46,6 +52,19 @@ def parse_size(text: str, *, option: str = "--size") -> WindowSize:
     return int(match[1]), int(match[2])
 
 
+def parse_until(text: str, fps: float) -> int:
+    """Read "5000frames" or "20min" as a number of frames.
+
+    Raises:
+        UserError: It is neither.
+    """
+    match = _UNTIL.fullmatch(text.strip())
+    if match is None:
+        raise UserError(f"--until {text} is no number of frames or minutes", "Write it like 5000frames, 20min or 90s")
+    amount, unit = float(match[1]), match[2].lower()
+    return round(amount) if unit.startswith("f") else round(amount * _SECONDS[unit] * fps)
+
+
 def _require(condition: bool, problem: str, remedy: str) -> None:
     if not condition:
         raise UserError(problem, remedy)
@@ -55,7 +74,8 @@ def _require(condition: bool, problem: str, remedy: str) -> None:
 class CollectConfig:
     """Record the game's window and your gamepad while you play. Stop with Ctrl+C.
 
-    Press nothing special: recording runs while the game's window is focused, pauses when it is not, and only reads.
+    Recording runs while the game's window is focused, pauses when it is not, and only reads. While it runs, Ctrl+F9
+    marks a new episode, Ctrl+F10 pauses, Ctrl+F11 discards the last seconds, whichever window has the focus.
     """
 
     out: Path
@@ -76,6 +96,28 @@ class CollectConfig:
     """Samples per batch file."""
     seconds: float | None = None
     """Stop after this much recorded time."""
+    until: str | None = None
+    """Stop after so many frames or so much recorded time: 5000frames, 20min, 90s, 2h."""
+    countdown: float = 0.0
+    """Begin when the game has had the focus for this many seconds."""
+    resume: bool = False
+    """Go on with the newest session in --out, if size, rate, codec, pad and game are the same; else begin a new one."""
+    discard_seconds: float = 10.0
+    """How much recorded time one press of the discard key takes back."""
+    mark_key: str = "ctrl+F9"
+    """Hot key: a new episode begins. Modifiers (ctrl, alt, shift, super) and a key as X names it, or none."""
+    pause_key: str = "ctrl+F10"
+    """Hot key: pause, and go on."""
+    discard_key: str = "ctrl+F11"
+    """Hot key: forget the last seconds."""
+    mark_chord: str = "none"
+    """The same by pad: buttons held together, like select+thumbr; samples in which they are held are left out."""
+    pause_chord: str = "none"
+    """The same by pad."""
+    discard_chord: str = "none"
+    """The same by pad."""
+    sounds: bool = False
+    """A short tone at start, pause, mark, discard and end."""
     frames: Literal["window", "arena"] = "window"
     """The window, or the practice arena in direct mode (the same pixels without a window, faster than real time)."""
     driver: Literal["expert", "idle"] = "expert"
@@ -98,7 +140,14 @@ class CollectConfig:
             self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
         )
         _require(0 <= self.noise <= 1, f"--noise {self.noise:g} is out of range", "Choose 0 to 1")
+        _require(self.seconds is None or self.until is None, "--seconds and --until exclude each other", "Give one")
+        _require(0 <= self.countdown <= 3600, f"--countdown {self.countdown:g} is out of range", "Choose 0 to 3600")
+        _require(
+            self.discard_seconds > 0, f"--discard-seconds {self.discard_seconds:g} is too short", "Use more than 0"
+        )
+        _require(self.limit is None or self.limit > 0, "There is nothing to record", "Ask for at least one frame")
         if self.frames == "arena":
+            _require(not self.resume, "Direct mode has no sittings to go on with", "Leave --resume away")
             _require(self.pad != "none", "--frames arena always has its driver's pad", "Leave --pad away")
             _require(120 % self.fps == 0, f"--fps {self.fps:g} does not divide the arena's 120 Hz", "Choose 30 or 60")
 
@@ -106,6 +155,13 @@ class CollectConfig:
     def size_px(self) -> WindowSize:
         """(width, height) of the stored picture."""
         return parse_size(self.size)
+
+    @property
+    def limit(self) -> int | None:
+        """Samples after which to stop."""
+        if self.until is not None:
+            return parse_until(self.until, self.fps)
+        return None if self.seconds is None else max(1, round(self.seconds * self.fps))
 
 
 ModelName = Literal["motion", "rocketnet"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from rl_utils.config import CollectConfig, EvalConfig, WindowSize
+from rl_utils.console import log
 from rl_utils.controls import REST
 from rl_utils.errors import UserError
 from rl_utils.interfaces import (
@@ -27,6 +28,7 @@ from rl_utils.interfaces import (
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
+    from rl_utils.habits import Habits
     from rl_utils.policy import NetworkPolicy
     from rl_utils.recordings import Recording
     from rl_utils.safety import TouchMonitor
@@ -127,6 +129,36 @@ def _open_pad(config: CollectConfig) -> ControllerSource:
     from rl_utils.controller_reader import ControllerReader
 
     return ControllerReader(config.device)
+
+
+@contextmanager
+def open_habits(config: CollectConfig) -> Iterator[Habits]:
+    """Open what the person asks for things by while `collect.py` runs: hot keys, where they can be, and chords.
+
+    Raises:
+        UserError: A key or chord is not understood.
+    """
+    from rl_utils.habits import Chords, Habits, Wish, parse_chord
+    from rl_utils.hot_keys import HotKeys, parse_hot_key
+
+    keys = {wish: getattr(config, f"{wish.value}_key") for wish in Wish}
+    chords = {wish: getattr(config, f"{wish.value}_chord") for wish in Wish}
+    try:
+        wanted = {wish: parse_hot_key(text) for wish, text in keys.items() if text.lower() != "none"}
+    except ValueError as error:
+        raise UserError(f"A hot key is not understood ({error})", "Write it like ctrl+F9, or none") from error
+    try:
+        held = Chords({wish: parse_chord(text) for wish, text in chords.items() if text.lower() != "none"})
+    except ValueError as error:
+        raise UserError(f"A chord is not understood ({error})", "Write it like select+thumbr, or none") from error
+    hot_keys = None
+    if wanted and config.frames == "window":
+        try:
+            hot_keys = HotKeys(wanted)
+        except UserError as error:
+            log(f"There are no hot keys: {error}")
+    with hot_keys or nullcontext():
+        yield Habits(hot_keys, held, config.discard_seconds)
 
 
 def _direct_arena(

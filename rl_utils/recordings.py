@@ -202,8 +202,7 @@ def _batch_files(path: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def _by_time(file: Path) -> tuple[int, str]:
-    stamp = file.name.removesuffix(schema.BATCH_SUFFIX)
-    return (int(stamp) if stamp.isdecimal() else 0, file.name)
+    return (schema.batch_time_ms(file), file.name)
 
 
 def _open_group(path: Path, files: list[Path], pad_profile: str) -> list[Recording]:

@@ -46,6 +46,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "live_view",
         "viewer",
         "export",
+        "growing_dataset",
+        "batch_writer",
+        "resume",
+        "habits",
+        "hot_keys",
+        "sounds",
         "inspect_recording",
         "plots",
     ),
@@ -71,8 +77,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "held_out",
         "coach",
     ),
-    ("loops", "listeners", "devices"),
-    ("doctor", "bench", "demo"),
+    ("loops", "record_loop", "listeners", "devices", "sitting"),
+    ("doctor", "bench", "virtual_screen", "demo"),
 )
 SCRIPTS = ("collect.py", "train.py", "eval.py", "playback.py")
 HEAVY = ("torch", "cv2", "h5py", "pygame", "RocketSim", "matplotlib", "evdev", "Xlib", "xcffib")
