@@ -141,7 +141,7 @@ class Batches:
             start: Leave out the first so many batches (those of before an interruption).
             stop: End after so many, those left out included.
         """
-        order = np.random.default_rng([self._seed, epoch]).permutation(self._samples.train)
+        order = self._samples.order(np.random.default_rng([self._seed, epoch]))
 
         def make(number: int) -> Batch:
             # Sorted: neighbouring rows of the store are read in order; the order within a batch means nothing.

@@ -11,10 +11,10 @@ from typing import Any, Final
 import torch
 
 from rl_utils import __version__
-from rl_utils.checkpoint import Checkpoint, load_checkpoint
+from rl_utils.checkpoint import Checkpoint, load_checkpoint, load_start
 from rl_utils.config import TrainConfig, config_table, git_commit, save_config
 from rl_utils.console import progress
-from rl_utils.dataset import Samples, make_samples
+from rl_utils.dataset import Samples, Weights, make_samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore
 from rl_utils.model import default_spec
@@ -57,6 +57,7 @@ def run_training(
         val_gap_s=config.val_gap_s,
         action_shift_ms=config.action_shift_ms,
         seed=config.seed,
+        weights=Weights(config.policy_weight, config.takeover_weight, config.pre_takeover_weight),
     )
     steps = steps_per_pass(config, samples)
     if last is not None:
@@ -69,6 +70,7 @@ def run_training(
         schedule = TimeSchedule(60 * config.minutes, config.lr, spent_s=spent, made=began, now=now)
     save_config(config, config.out / "config.toml")
     spec = last.spec if last is not None else default_spec(config.model, samples.fps)
+    start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
     cache_bytes = round(config.cache_gb * 1e9)
     with FrameStore(recordings, spec, cache_bytes=cache_bytes, spill=config.out) as store:
         if not _read_pictures(store, stop):
@@ -84,6 +86,7 @@ def run_training(
                 samples,
                 store,
                 resume=last,
+                start=start,
                 training={"version": __version__, "commit": git_commit(), "settings": config_table(config)},
                 schedule=schedule,
                 log=log,
@@ -119,7 +122,7 @@ def _open_folder(config: TrainConfig) -> Checkpoint | None:
 def _check_resume(config: TrainConfig, samples: Samples, last: Checkpoint) -> None:
     before: dict[str, Any] = last.training["settings"]
     for name, value in config_table(config).items():
-        if name not in MAY_CHANGE and before.get(name) != value:
+        if name not in MAY_CHANGE and before.get(name, value) != value:
             option = "--" + name.replace("_", "-")
             raise UserError(
                 f"The run was begun with {option} {before.get(name)}, not {value}",

@@ -26,6 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "controller_reader",
         "apply_inputs",
         "safety",
+        "takeover",
+        "split_screen",
         "session_folder",
         "batch_file",
         "batch_pictures",
