@@ -174,7 +174,7 @@ class Batches:
             stop: End after so many, those left out included.
             part: Make only these moments of each batch; together, the parts are what one process would see.
         """
-        order = np.random.default_rng([self._seed, epoch]).permutation(self._samples.train)
+        order = self._samples.order(np.random.default_rng([self._seed, epoch]))
 
         def make(number: int) -> Batch:
             # Sorted: neighbouring rows of the store are read in order; the order within a batch means nothing.

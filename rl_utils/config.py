@@ -208,6 +208,14 @@ class TrainConfig:
     """Seconds left out on both sides of a held-out stretch."""
     action_shift_ms: float = 0.0
     """Pair each frame with the inputs this much later, to cancel the latency of driving."""
+    init: Path | None = None
+    """Begin with the weights of this checkpoint, to learn on from new recordings such as corrections."""
+    takeover_weight: float = 2.0
+    """How often a moment counts in which somebody had taken the pad from a policy (your own play counts once)."""
+    pre_takeover_weight: float = 0.0
+    """Factor for the seconds before a takeover, where the policy was wrong; 0 leaves them out."""
+    policy_weight: float = 0.0
+    """How often a moment counts in which a policy drove, where no labels say what it should have done."""
     mirror: float = 0.5
     """Share of samples seen left-right mirrored, with steering mirrored too."""
     shift_px: int = 2
@@ -243,6 +251,9 @@ class TrainConfig:
         _require(self.accumulate >= 1, f"--accumulate {self.accumulate} is too small", "Choose at least 1")
         _require(self.lr > 0, f"--lr {self.lr:g} is not a learning rate", "Use more than 0")
         _require(0 < self.val_share < 0.9, f"--val-share {self.val_share:g} is out of range", "Choose 0.01 to 0.9")
+        for name in ("takeover_weight", "pre_takeover_weight", "policy_weight"):
+            option, value = "--" + name.replace("_", "-"), getattr(self, name)
+            _require(0 <= value <= 100, f"{option} {value:g} is out of range", "Choose 0 to 100")
         _require(0 <= self.mirror <= 1, f"--mirror {self.mirror:g} is out of range", "Choose 0 to 1")
         _require(0 <= self.ema < 1, f"--ema {self.ema:g} is out of range", "Choose 0 to 0.9999")
         _require(0 <= self.shift_px <= 32, f"--shift-px {self.shift_px} is out of range", "Choose 0 to 32")
@@ -286,8 +297,14 @@ class EvalConfig:
     """Let START and SELECT through (MODE never)."""
     dead_zone: float = 0.0
     """Sticks closer to their rest than this share of their way stay at rest."""
+    takeover: Literal["off", "pad", "expert"] = "off"
+    """Who may take the pad from the bot while it drives. off: touching your gamepad stops the bot. pad: touching your
+    gamepad (in the arena also the keyboard) hands over to you. expert: the arena's scripted driver corrects the bot."""
+    give_back_s: float = 1.5
+    """--takeover pad: the bot drives again when you let go of everything for so long. 0: only by SELECT + START, which
+    always gives it back at once."""
     device: str | None = None
-    """The physical gamepad whose touch stops the bot. Default: the one that fits best, if any."""
+    """The physical gamepad that stops the bot or takes over. Default: the one that fits best, if any."""
     situation: str = "benchmark"
     """Direct mode: how play starts."""
     seed: int = 900000
@@ -312,6 +329,19 @@ class EvalConfig:
         _require(self.fps is None or 1 <= self.fps <= 240, f"--fps {self.fps} is out of range", "Choose 1 to 240")
         if self.frames.startswith("replay:"):
             _require(self.sink == "log", "A recording cannot be driven", "Use --sink log with --frames replay:DIR")
+        _require(
+            self.takeover != "expert" or self.sink == "arena",
+            "--takeover expert is the arena's scripted driver",
+            "Add --sink arena",
+        )
+        _require(
+            self.takeover != "pad" or (not direct and self.sink != "log"),
+            "--takeover pad needs something that is driven in real time",
+            "Use --frames window with --sink uinput or arena",
+        )
+        _require(
+            0 <= self.give_back_s <= 60, f"--give-back-s {self.give_back_s:g} is out of range", "Choose 0 to 60 seconds"
+        )
 
     @property
     def replay_path(self) -> Path | None:

@@ -66,6 +66,7 @@ class Trainer:
         samples: What is learnt.
         store: The pictures, loaded.
         resume: last.pt of the run that goes on, None for a new one.
+        start: Whose weights a new run begins with, checked by `checkpoint.load_start`.
         training: Settings, version and commit for checkpoints.
         schedule: How fast to learn when; with a TimeSchedule, `config.epochs` does not count.
         log: Where to write what there is to see.
@@ -83,6 +84,7 @@ class Trainer:
         store: FrameStore | FrameStores,
         *,
         resume: Checkpoint | None,
+        start: Checkpoint | None = None,
         training: dict[str, Any],
         schedule: StepSchedule | TimeSchedule,
         log: TrainingLog | NoLog,
@@ -100,6 +102,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         self._arguments = default_arguments(config.model, self.spec)
         self._network = build_network(config.model, self._arguments)
+        if start is not None:
+            self._network.load_state_dict(dict(start.weights))
         use_global_statistics(self._network, workers)
         self._network.to(self._device)
         self._average = WeightAverage(self._network, config.ema)
@@ -368,10 +372,10 @@ def steps_per_pass(config: TrainConfig, samples: Samples, processes: int = 1) ->
             f"Choose a multiple of {processes}",
         )
     need = config.batch_size * config.accumulate
-    steps = len(samples.train) // need
+    steps = samples.per_pass // need
     if steps == 0:
         raise UserError(
-            f"{len(samples.train)} frames to learn from do not fill one step of {need}",
+            f"{samples.per_pass} frames to learn from do not fill one step of {need}",
             "Record more, or lower --batch-size or --accumulate",
         )
     return steps

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from rl_utils import __version__
-from rl_utils.checkpoint import Checkpoint, load_checkpoint
-from rl_utils.coach import play_round
+from rl_utils.checkpoint import Checkpoint, load_checkpoint, load_start
+from rl_utils.coach_rounds import play_round
 from rl_utils.config import TrainConfig, config_table, git_commit, save_config
 from rl_utils.console import progress
-from rl_utils.dataset import Samples, join_samples, make_samples
+from rl_utils.dataset import Samples, Weights, join_samples, make_samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.model import default_spec
@@ -79,6 +79,7 @@ def _run(
         save_config(config, config.out / "config.toml")
     schedule = _schedule(config, state, steps, made=began, now=now)
     spec = last.spec if last is not None else default_spec(config.model, samples.fps)
+    start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
     with FrameStores(spec) as stores:
         if not _read_pictures(stores, recordings, config, workers, stop):
             return Outcome(Ending.INTERRUPTED, 0, 0, 0.0, {})
@@ -91,6 +92,7 @@ def _run(
                 samples,
                 stores,
                 resume=last,
+                start=start,
                 training={"version": __version__, "commit": git_commit(), "settings": config_table(config)},
                 schedule=schedule,
                 log=log,
@@ -133,6 +135,7 @@ def _samples_of(config: TrainConfig, recordings: list[Recording]) -> Samples:
         val_gap_s=config.val_gap_s,
         action_shift_ms=config.action_shift_ms,
         seed=config.seed,
+        weights=Weights(config.policy_weight, config.takeover_weight, config.pre_takeover_weight),
     )
 
 
@@ -201,7 +204,7 @@ def _open_folder(config: TrainConfig) -> Checkpoint | None:
 def _check_resume(config: TrainConfig, samples: Samples, last: Checkpoint) -> None:
     before: dict[str, Any] = last.training["settings"]
     for name, value in config_table(config).items():
-        if name not in MAY_CHANGE and before.get(name) != value:
+        if name not in MAY_CHANGE and before.get(name, value) != value:
             option = "--" + name.replace("_", "-")
             raise UserError(
                 f"The run was begun with {option} {before.get(name)}, not {value}",

@@ -12,7 +12,7 @@ import torch
 import train
 from rl_utils.arena.direct import DirectArena
 from rl_utils.checkpoint import load_checkpoint
-from rl_utils.coach import play_round
+from rl_utils.coach_rounds import play_round
 from rl_utils.config import TrainConfig
 from rl_utils.data_batcher import BatchSaver
 from rl_utils.interfaces import Source
