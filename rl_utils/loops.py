@@ -25,7 +25,7 @@ from rl_utils.interfaces import (
     InputVector,
     Policy,
 )
-from rl_utils.pacing import LATE_SHARE, Pacer, Tick
+from rl_utils.pacing import LATE_SHARE, Pacer, Tick, real_time_pacer
 
 GAP_NS = 1_000_000_000
 """Longer without a sample and the next one begins a new segment (recording format, version 1)."""
@@ -106,7 +106,7 @@ def record(
     """
     done = RecordProgress()
     if pacer is None and frames.real_time:
-        pacer = Pacer(fps)
+        pacer = real_time_pacer(fps)
     segments = SegmentCounter(find_cuts=not frames.info.is_arena)
     limit = None if seconds is None else round(seconds * fps)
     previous: InputVector | None = None
@@ -211,7 +211,7 @@ def drive(
         pacer: The clock; by default the real one where the frames are real-time.
     """
     if pacer is None and frames.real_time:
-        pacer = Pacer(fps)
+        pacer = real_time_pacer(fps)
     hands = _Hands(frames, policy, sink, subscribers)
     done = hands.done
     limit = None if minutes is None else max(1, round(minutes * 60 * fps))
