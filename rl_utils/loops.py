@@ -24,7 +24,7 @@ from rl_utils.interfaces import (
     Policy,
     Source,
 )
-from rl_utils.pacing import Pacer, Tick
+from rl_utils.pacing import Pacer, Tick, real_time_pacer
 
 
 class DriveSubscriber(Protocol):
@@ -98,7 +98,7 @@ def drive(
         pacer: The clock; by default the real one where the frames are real-time.
     """
     if pacer is None and frames.real_time:
-        pacer = Pacer(fps)
+        pacer = real_time_pacer(fps)
     hands = _Hands(frames, policy, sink, person, subscribers)
     done = hands.done
     limit = None if minutes is None else max(1, round(minutes * 60 * fps))
