@@ -35,6 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "recordings",
         "replay",
         "quality",
+        "delay",
         "cuts",
         "overlay",
         "scene",
