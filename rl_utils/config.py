@@ -185,7 +185,7 @@ class TrainConfig:
     minutes: float | None = None
     """Time budget: the schedule is fitted to it, whatever --epochs says (fewer or more passes)."""
     batch_size: int = 64
-    """Samples per optimiser step (per accumulation step)."""
+    """Samples per optimiser step (per accumulation step), of all processes together under torchrun."""
     accumulate: int = 1
     """Batches whose gradients are added up before a step."""
     lr: float = 1e-3
@@ -208,6 +208,14 @@ class TrainConfig:
     """Seconds left out on both sides of a held-out stretch."""
     action_shift_ms: float = 0.0
     """Pair each frame with the inputs this much later, to cancel the latency of driving."""
+    init: Path | None = None
+    """Begin with the weights of this checkpoint, to learn on from new recordings such as corrections."""
+    takeover_weight: float = 2.0
+    """How often a moment counts in which somebody had taken the pad from a policy (your own play counts once)."""
+    pre_takeover_weight: float = 0.0
+    """Factor for the seconds before a takeover, where the policy was wrong; 0 leaves them out."""
+    policy_weight: float = 0.0
+    """How often a moment counts in which a policy drove, where no labels say what it should have done."""
     mirror: float = 0.5
     """Share of samples seen left-right mirrored, with steering mirrored too."""
     shift_px: int = 2
@@ -222,6 +230,10 @@ class TrainConfig:
     """Where to compute."""
     threads: int = 0
     """CPU threads of torch; 0 leaves its choice."""
+    coach: int = 0
+    """Rounds after the training: the policy plays the arena, the scripted driver corrects it, it learns from that."""
+    coach_minutes: float = 7.0
+    """Minutes of play in each round (faster than real time, beside --minutes)."""
     resume: bool = False
     """Continue the run in --out from last.pt."""
 
@@ -239,9 +251,18 @@ class TrainConfig:
         _require(self.accumulate >= 1, f"--accumulate {self.accumulate} is too small", "Choose at least 1")
         _require(self.lr > 0, f"--lr {self.lr:g} is not a learning rate", "Use more than 0")
         _require(0 < self.val_share < 0.9, f"--val-share {self.val_share:g} is out of range", "Choose 0.01 to 0.9")
+        for name in ("takeover_weight", "pre_takeover_weight", "policy_weight"):
+            option, value = "--" + name.replace("_", "-"), getattr(self, name)
+            _require(0 <= value <= 100, f"{option} {value:g} is out of range", "Choose 0 to 100")
         _require(0 <= self.mirror <= 1, f"--mirror {self.mirror:g} is out of range", "Choose 0 to 1")
         _require(0 <= self.ema < 1, f"--ema {self.ema:g} is out of range", "Choose 0 to 0.9999")
         _require(0 <= self.shift_px <= 32, f"--shift-px {self.shift_px} is out of range", "Choose 0 to 32")
+        _require(0 <= self.coach <= 18, f"--coach {self.coach} is out of range", "Choose 0 to 18 rounds")
+        _require(
+            0 < self.coach_minutes <= 200,
+            f"--coach-minutes {self.coach_minutes:g} is out of range",
+            "Choose up to 200",
+        )
 
 
 @dataclass(frozen=True)
@@ -276,8 +297,14 @@ class EvalConfig:
     """Let START and SELECT through (MODE never)."""
     dead_zone: float = 0.0
     """Sticks closer to their rest than this share of their way stay at rest."""
+    takeover: Literal["off", "pad", "expert"] = "off"
+    """Who may take the pad from the bot while it drives. off: touching your gamepad stops the bot. pad: touching your
+    gamepad (in the arena also the keyboard) hands over to you. expert: the arena's scripted driver corrects the bot."""
+    give_back_s: float = 1.5
+    """--takeover pad: the bot drives again when you let go of everything for so long. 0: only by SELECT + START, which
+    always gives it back at once."""
     device: str | None = None
-    """The physical gamepad whose touch stops the bot. Default: the one that fits best, if any."""
+    """The physical gamepad that stops the bot or takes over. Default: the one that fits best, if any."""
     situation: str = "benchmark"
     """Direct mode: how play starts."""
     seed: int = 900000
@@ -302,6 +329,19 @@ class EvalConfig:
         _require(self.fps is None or 1 <= self.fps <= 240, f"--fps {self.fps} is out of range", "Choose 1 to 240")
         if self.frames.startswith("replay:"):
             _require(self.sink == "log", "A recording cannot be driven", "Use --sink log with --frames replay:DIR")
+        _require(
+            self.takeover != "expert" or self.sink == "arena",
+            "--takeover expert is the arena's scripted driver",
+            "Add --sink arena",
+        )
+        _require(
+            self.takeover != "pad" or (not direct and self.sink != "log"),
+            "--takeover pad needs something that is driven in real time",
+            "Use --frames window with --sink uinput or arena",
+        )
+        _require(
+            0 <= self.give_back_s <= 60, f"--give-back-s {self.give_back_s:g} is out of range", "Choose 0 to 60 seconds"
+        )
 
     @property
     def replay_path(self) -> Path | None:
@@ -314,7 +354,7 @@ class PlaybackConfig:
     """Look at a recording: the picture with the pad drawn over it.
 
     Keys: space pause, left and right step, up and down 1 s, page up and down 10 s, + and - speed, home, end, i info,
-    q quit; click on the timeline to go there.
+    q quit; click on the timeline to go there. To keep only the good parts: "playback.py trim --help".
     """
 
     data: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -343,6 +383,44 @@ class PlaybackConfig:
         _require(
             self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
         )
+
+
+@dataclass(frozen=True)
+class TrimConfig:
+    """Keep the good parts of recordings as new sessions; the originals stay as they were.
+
+    Times are those that playback shows: play time over all the recordings, with long gaps shortened.
+    """
+
+    data: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Session folders, folders of them, or batch files (ours or the article's)."""
+    out: Path = Path()
+    """Folder that receives the new sessions."""
+    start: float = 0.0
+    """Leave out everything before this second."""
+    end: float | None = None
+    """Leave out everything after this second."""
+    drop: tuple[str, ...] = ()
+    """Stretches to leave out, in seconds, like 12.5-20 31-40."""
+    drop_idle: float | None = None
+    """Leave out what comes after this many seconds with every control at rest, until one is used again."""
+    pad_profile: str = "playstation"
+    """Pad behind the article's files: playstation, xpad, playstation-generic or nintendo."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.data) > 0, "No recording was named", 'Name folders or files: "playback.py trim recordings"')
+        _require(self.out != Path(), "--out names no folder", "Name one that receives the new sessions")
+        _require(self.start >= 0, f"--start {self.start:g} is negative", "Choose 0 or more")
+        _require(
+            self.end is None or self.end > self.start,
+            f"--end {self.end} is not after --start {self.start:g}",
+            "Choose a later one",
+        )
+        _require(
+            self.drop_idle is None or self.drop_idle > 0, f"--drop-idle {self.drop_idle} is no time", "Use more than 0"
+        )
+        chosen = self.start > 0 or self.end is not None or self.drop or self.drop_idle is not None
+        _require(bool(chosen), "Nothing is to be left out", "Use --start, --end, --drop or --drop-idle")
 
 
 DriverName = Literal["human", "expert", "idle", "pad"]
@@ -444,7 +522,9 @@ class DoctorConfig:
 class BenchConfig:
     """Measure capture, recording, loading, training and driving on this machine, beside the alternative."""
 
-    what: Annotated[tuple[Literal["capture", "record", "load", "train", "drive"], ...], tyro.conf.Positional] = ()
+    what: Annotated[
+        tuple[Literal["capture", "record", "write", "load", "train", "drive"], ...], tyro.conf.Positional
+    ] = ()
     """Which parts; all of them by default."""
     seconds: float = 5.0
     """Length of each measurement."""

@@ -15,7 +15,7 @@ from rl_utils.cuts import CutDetector
 from rl_utils.data_batcher import GAP_NS, BatchSaver
 from rl_utils.habits import Habits, Wish
 from rl_utils.interfaces import ControllerSource, Flag, Frame, FrameSource, Inputs, InputVector, PadEvent
-from rl_utils.pacing import Pacer, Tick
+from rl_utils.pacing import LATE_SHARE, Pacer, Tick
 from rl_utils.pad_state import newest_events
 
 PAUSED_BY_HAND = "paused by you"
@@ -233,8 +233,10 @@ class _Recorder:
 
 def _flags(frame: Frame, tick: Tick | None, pacer: Pacer | None, *, after_pause: bool) -> int:
     flags = Flag.DUPLICATE if frame.duplicate else Flag(0)
-    if tick is not None and pacer is not None and not after_pause and tick.is_late(pacer.period_ns):
-        flags |= Flag.LATE
+    if tick is not None and pacer is not None and not after_pause:
+        # Between its deadline and the reading of the window the loop may have been put to sleep, too.
+        late = frame.t_ns - tick.deadline_ns > LATE_SHARE * pacer.period_ns
+        flags |= Flag.LATE if late or tick.is_late(pacer.period_ns) else Flag(0)
     return int(flags)
 
 

@@ -10,6 +10,7 @@ import pytest
 from rl_utils.controls import REST, Control
 from rl_utils.interfaces import (
     ControllerSink,
+    Frame,
     Image,
     InputVector,
     Policy,
@@ -19,7 +20,7 @@ from rl_utils.loops import DriveProgress, drive
 from rl_utils.pacing import Pacer
 from rl_utils.recordings import open_recordings
 from tests.conftest import SimulatedClock
-from tests.loop_devices import FPS, Window
+from tests.loop_devices import FPS, PERIOD_NS, Window
 
 
 class Hands(ControllerSink):
@@ -82,6 +83,38 @@ def test_the_pad_is_released_on_the_very_tick_the_focus_is_lost(clock: Simulated
     assert bot.seen == [0, 1, 0, 1]
     assert done.pauses == 1
     assert done.ended_by == "no further frames"
+
+
+class Focus(Window):
+    """A window that loses the focus at a given time, at which it is looked for at every read."""
+
+    def __init__(self, clock: SimulatedClock, lost_ns: int) -> None:
+        super().__init__(clock, [""] * 100)
+        self.lost_ns = lost_ns
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        if self._clock() < self.lost_ns:
+            return frame
+        self._problem = "not focused"
+        return None
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_losing_the_focus_releases_within_one_tick(clock: SimulatedClock, share: float) -> None:
+    """However the loss falls between two ticks, nothing may be held in another program for longer than one."""
+    released: list[int] = []
+
+    class Timed(Hands):
+        def release(self) -> None:
+            super().release()
+            released.append(clock())
+
+    window = Focus(clock, clock() + round((20 + share) * PERIOD_NS))
+    hands = Timed()
+    driven(clock, window, Bot(), hands, stop=lambda: "enough" if released else "")
+    assert hands.log[:2] == ["apply", "apply"]
+    assert 0 <= released[0] - window.lost_ns <= PERIOD_NS
 
 
 def test_the_pad_is_released_when_the_policy_breaks(clock: SimulatedClock) -> None:

@@ -91,9 +91,9 @@ def test_late_ticks_are_flagged_and_a_long_stall_is_a_gap(tmp_path: Path, clock:
     recording, done = recorded(tmp_path, clock, Window(clock, [""] * 30, slow=slow), Pad())
     with recording:
         late = np.flatnonzero(recording.flags & Flag.LATE).tolist()
-        assert late == [11, 21]
+        assert late == [10, 11, 20, 21], "taken late itself, or after ticks that were missed"
         assert recording.segment.tolist() == [0] * 20 + [1] * 10
-        assert done.late == 2
+        assert done.late == 4
         assert done.missed == 1 + 59  # the deadlines that passed while the 11th and the 21st picture were taken
 
 
