@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "replay",
         "trim",
         "quality",
+        "delay",
         "cuts",
         "overlay",
         "scene",
