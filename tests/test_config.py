@@ -50,6 +50,11 @@ def test_options_override_defaults() -> None:
         (ScoreConfig, [], ["--checkpoint", "--driver"]),
         (ScoreConfig, ["--driver", "foo"], ["foo", "constant", "expert", "idle", "random"]),
         (ArenaConfig, ["--fps", "50"], ["120"]),
+        (EvalConfig, ["--checkpoint", "x", "--takeover", "expert"], ["scripted driver", "--sink arena"]),
+        (EvalConfig, ["--checkpoint", "x", "--sink", "log", "--takeover", "pad"], ["real time"]),
+        (EvalConfig, ["--checkpoint", "x", "--frames", "arena", "--sink", "arena", "--takeover", "pad"], ["real time"]),
+        (EvalConfig, ["--checkpoint", "x", "--give-back-s", "-1"], ["--give-back-s -1"]),
+        (TrainConfig, ["a", "--out", "r", "--takeover-weight", "-2"], ["--takeover-weight -2"]),
     ],
 )
 def test_bad_options_get_one_line_with_a_remedy(kind: type, argv: list[str], words: list[str]) -> None:
