@@ -67,6 +67,15 @@ def test_bad_options_get_one_line_with_a_remedy(kind: type, argv: list[str], wor
         assert word in text
 
 
+def test_a_drive_is_careful_by_default() -> None:
+    """Who gives no options must get the safe ones: ten minutes, no menu, the promise asked for, a touch stops."""
+    config = parse_config(EvalConfig, ["--checkpoint", "best.pt"], prog="eval.py")
+    assert config.minutes == 10
+    assert not config.allow_menu
+    assert not config.yes_offline
+    assert config.takeover == "off"
+
+
 def test_saved_settings_repeat_the_run(tmp_path: Path) -> None:
     """`--config` must bring back every setting, and the command line must still win."""
     argv = ["a", "b", "--out", "r", "--minutes", "2.5", "--no-deterministic", "--seed", "7"]

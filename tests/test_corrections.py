@@ -79,3 +79,6 @@ def test_what_the_person_did_is_learnt_and_what_they_stopped_is_not(play: Path, 
     )
     assert before < 0.1
     assert after > 0.3
+    card = (tmp_path / "second" / "README.md").read_text()
+    assert "| policy 67%, takeover 33% |" in card
+    assert "takeovers 8, and" in card
