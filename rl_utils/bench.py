@@ -25,6 +25,10 @@ def _part(name: str) -> Part:
         from rl_utils.bench_record import bench_record
 
         return bench_record
+    if name == "write":
+        from rl_utils.bench_write import bench_write
+
+        return bench_write
     if name == "load":
         from rl_utils.bench_learning import bench_load
 
@@ -38,7 +42,7 @@ def _part(name: str) -> Part:
     return bench_drive
 
 
-PARTS = ("capture", "record", "load", "train", "drive")
+PARTS = ("capture", "record", "write", "load", "train", "drive")
 
 
 def table(rows: Sequence[Row]) -> str:

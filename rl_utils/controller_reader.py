@@ -66,8 +66,6 @@ class ControllerReader(ControllerSource):
         self._dropped_before = 0
         self.replugs = 0
         """How often the pad came back."""
-        self.pads: tuple[PadInfo, ...] = ()
-        """Every pad that was read so far; one that came back is in it again."""
         try:
             self._open(choose_pad(device))
         except Unplugged as error:
@@ -164,7 +162,6 @@ class ControllerReader(ControllerSource):
                 reason=device.reading.reason,
                 codes=codes_of(profile),
             )
-            self.pads = (*self.pads, self._info)
             self._seen = pad
 
     def _run(self) -> None:

@@ -106,7 +106,9 @@ def _look_at_window(frames: WindowFrames, pattern: str) -> list[Finding]:
     found = Finding("window", ok=True, detail=f"{window.title!r}{kind}, {window.width}x{window.height}")
     if not times_ms:
         remedy = "Bring the window to the front, whole on the screen"
-        return [found, Finding("capture", ok=False, detail=f"The window is {frames.problem}", remedy=remedy)]
+        if frames.problem.startswith("black"):
+            remedy = "Run the game in windowed or borderless mode; a loading screen passes by itself"
+        return [found, Finding("capture", ok=False, detail=f"No pixels of the window: {frames.problem}", remedy=remedy)]
     info = frames.info
     detail = f"{statistics.median(times_ms):.1f} ms a frame by {info.backend}"
     return [

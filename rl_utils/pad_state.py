@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,3 +91,13 @@ class PadState:
     def forget_taps(self) -> None:
         """Leave past presses out of the next sample."""
         self._taps.clear()
+
+
+def newest_events(events: Iterable[PadEvent]) -> list[PadEvent]:
+    """Of a stream of events, those that tell the pad's state at its end: the last one of every key and axis, in order.
+
+    They stand for the stream where it is left out of a recording (a pause, discarded play), so that what follows can
+    still be replayed from the events.
+    """
+    newest = {(event.type, event.code): event for event in events}
+    return sorted(newest.values(), key=lambda event: event.t_ns)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from Xlib.X import AnyPropertyType
 
+from rl_utils.controls import REST
+from rl_utils.interfaces import ControllerSource, Inputs, PadInfo
 from rl_utils.x11 import open_display
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +30,28 @@ class SimulatedClock:
 
     def sleep(self, seconds: float) -> None:
         self.now += round(seconds * 1e9)
+
+
+class HandPad(ControllerSource):
+    """A gamepad that a test moves by hand."""
+
+    def __init__(self) -> None:
+        self.values = REST.copy()
+        self.plugged_in = True
+
+    def at(self, t_ns: int) -> Inputs:
+        return Inputs(self.values.copy(), t_ns)
+
+    @property
+    def info(self) -> PadInfo:
+        return PadInfo("hand")
+
+    @property
+    def connected(self) -> bool:
+        return self.plugged_in
+
+    def close(self) -> None:
+        self.plugged_in = False
 
 
 @pytest.fixture
@@ -86,7 +110,7 @@ def _wait_for_window_manager(name: str) -> None:
     screen = display.screen()
     probe = screen.root.create_window(0, 0, 1, 1, 0, screen.root_depth)
     try:
-        for _ in range(200):
+        for _ in range(1000):
             if probe.get_full_property(display.get_atom("WM_STATE"), AnyPropertyType) is not None:
                 return
             probe.unmap()
@@ -97,7 +121,7 @@ def _wait_for_window_manager(name: str) -> None:
         probe.destroy()
         display.sync()
         display.close()
-    pytest.fail("openbox did not take over the screen within 4 s")
+    pytest.fail("openbox did not take over the screen within 20 s")
 
 
 @pytest.fixture
