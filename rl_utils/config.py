@@ -513,9 +513,14 @@ class DoctorConfig:
     """Print the findings as JSON."""
     window: str = GAME_TITLE
     """Regular expression that the window's title must match."""
+    map: bool = False
+    """Map a gamepad that is not known or read wrongly: press what is asked for. It is stored and used from then on."""
+    device: str | None = None
+    """With --map: the gamepad's path, part of its name, or vendor:product."""
 
     def __post_init__(self) -> None:
         _check_window_regex(self.window)
+        _require(self.map or self.device is None, "--device chooses what --map maps", "Add --map, or leave it away")
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,7 @@ def _warn_of_scoring_starts(config: EvalConfig) -> None:
     from rl_utils.arena.situations import SCORING_SEEDS
 
     if config.record is not None and config.seed >= SCORING_SEEDS:
-        log.warning(
+        logger.warning(
             "Starts from seed %d on are kept for scoring: to learn from this recording, use --situation training with a"
             " smaller --seed",
             SCORING_SEEDS,
