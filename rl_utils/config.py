@@ -514,7 +514,11 @@ class DoctorConfig:
     window: str = GAME_TITLE
     """Regular expression that the window's title must match."""
 
+    listen: float = 3.0
+    """Seconds to wait for events of the gamepad: press something meanwhile. 0 does not wait."""
+
     def __post_init__(self) -> None:
+        _require(0 <= self.listen <= 600, f"--listen {self.listen:g} is out of range", "Choose 0 to 600")
         _check_window_regex(self.window)
 
 
