@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SYSTEM := xvfb openbox xdotool x11-utils
+SYSTEM_OF_TESTS := sway xwayland
 TESTS := tests
 
 .PHONY: demo test install system format clean
@@ -12,6 +13,7 @@ TESTS := tests
 demo: install system
 	$(BIN)/python -m rl_utils.demo --minutes $(MINUTES)
 
+test: SYSTEM += $(SYSTEM_OF_TESTS)
 test: install system
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

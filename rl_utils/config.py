@@ -513,6 +513,10 @@ class DoctorConfig:
     """Print the findings as JSON."""
     window: str = GAME_TITLE
     """Regular expression that the window's title must match."""
+    map: bool = False
+    """Map a gamepad that is not known or read wrongly: press what is asked for. It is stored and used from then on."""
+    device: str | None = None
+    """With --map: the gamepad's path, part of its name, or vendor:product."""
 
     listen: float = 3.0
     """Seconds to wait for events of the gamepad: press something meanwhile. 0 does not wait."""
@@ -520,6 +524,7 @@ class DoctorConfig:
     def __post_init__(self) -> None:
         _require(0 <= self.listen <= 600, f"--listen {self.listen:g} is out of range", "Choose 0 to 600")
         _check_window_regex(self.window)
+        _require(self.map or self.device is None, "--device chooses what --map maps", "Add --map, or leave it away")
 
 
 @dataclass(frozen=True)

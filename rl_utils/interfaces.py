@@ -131,6 +131,8 @@ class PadInfo:
         path: Device node, empty where there is none.
         ranges: control name → (minimum, rest, maximum) in device units.
         state_names: Names of the elements of `Inputs.state`, empty without state.
+        reason: Why this profile: "by its driver (xpad)".
+        codes: "keys" and "axes": evdev code in hexadecimal → control, so that the raw events keep their meaning.
     """
 
     name: str
@@ -139,6 +141,8 @@ class PadInfo:
     path: str = ""
     ranges: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     state_names: tuple[str, ...] = ()
+    reason: str = ""
+    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class Device(ABC):
