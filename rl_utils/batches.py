@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rl_utils.controls import Control
 from rl_utils.dataset import Indices, Samples
 from rl_utils.frame_store import FrameStore
+from rl_utils.state_input import StateStore, mirrored_states
 
 PREFETCH: Final = 3
 """Batches made ahead."""
@@ -30,12 +31,12 @@ class Batch:
     """Some moments, ready for the network.
 
     Attributes:
-        stacks: (B, channels, height, width) uint8.
+        stacks: (B, channels, height, width) uint8 of pictures, or (B, moments * 24) float32 of states.
         targets: (B, 19) float32.
         indices: (B,) int64, running indices.
     """
 
-    stacks: NDArray[np.uint8]
+    stacks: NDArray[Any]
     targets: NDArray[np.float32]
     indices: Indices
 
@@ -61,12 +62,16 @@ def augment(batch: Batch, how: Augmentation, chance: np.random.Generator) -> Bat
     """
     stacks, targets = batch.stacks, batch.targets
     mirrored = np.flatnonzero(chance.random(len(targets)) < how.mirror)
+    of_states = stacks.ndim == 2
     if len(mirrored):
         stacks, targets = stacks.copy(), targets.copy()
+        targets[mirrored] = mirror_inputs(targets[mirrored])
+    if of_states:
+        stacks[mirrored] = mirrored_states(stacks[mirrored])
+    else:
         for stack in (stacks[i] for i in mirrored.tolist()):  # a tenth of the time of one fancy assignment
             stack[:] = stack[:, :, ::-1].copy()
-        targets[mirrored] = mirror_inputs(targets[mirrored])
-    if how.shift_px:
+    if how.shift_px and not of_states:
         stacks = _shifted(stacks, chance.integers(-how.shift_px, how.shift_px + 1, (len(targets), 2)))
     return Batch(stacks, targets, batch.indices)
 
@@ -115,7 +120,9 @@ class Batches:
         seed: Of order and variation.
     """
 
-    def __init__(self, store: FrameStore, samples: Samples, *, augmentation: Augmentation, seed: int) -> None:
+    def __init__(
+        self, store: FrameStore | StateStore, samples: Samples, *, augmentation: Augmentation, seed: int
+    ) -> None:
         self._store = store
         self._samples = samples
         self._augmentation = augmentation

@@ -33,12 +33,16 @@ def _part(name: str) -> Part:
         from rl_utils.bench_learning import bench_train
 
         return bench_train
+    if name == "obs":
+        from rl_utils.bench_obs import bench_obs
+
+        return bench_obs
     from rl_utils.bench_drive import bench_drive
 
     return bench_drive
 
 
-PARTS = ("capture", "record", "load", "train", "drive")
+PARTS = ("capture", "record", "load", "train", "drive", "obs")
 
 
 def table(rows: Sequence[Row]) -> str:

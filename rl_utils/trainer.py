@@ -27,6 +27,7 @@ from rl_utils.optimisation import WeightAverage, balance_heads, gradient_norm
 from rl_utils.preprocess import to_tensor
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import StepSchedule, TimeSchedule
+from rl_utils.state_input import StateSpec, StateStore
 from rl_utils.training_log import TrainingLog
 
 BETA2: Final = 0.999
@@ -61,7 +62,7 @@ class Trainer:
         self,
         config: TrainConfig,
         samples: Samples,
-        store: FrameStore,
+        store: FrameStore | StateStore,
         *,
         resume: Checkpoint | None,
         training: dict[str, Any],
@@ -268,7 +269,8 @@ class Trainer:
             sums += [len(batch.indices) * float(part) for part in (loss.total, loss.buttons, loss.axes)]
             first = first or batch
         answers = np.concatenate(inputs)
-        self._show_samples(indices, answers)
+        if not isinstance(self.spec, StateSpec):
+            self._show_samples(indices, answers)
         losses = dict(zip(("loss", "button_loss", "axis_loss"), (sums / len(indices)).tolist(), strict=True))
         samples = self._samples
         return {**losses, **report(answers, samples.targets[indices], samples.previous[indices], self._constant)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
@@ -17,11 +17,13 @@ from rl_utils.console import progress
 from rl_utils.dataset import Samples, make_samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore
-from rl_utils.model import default_spec
+from rl_utils.model import input_spec
 from rl_utils.optimisation import repeatable
-from rl_utils.recordings import open_recordings
+from rl_utils.preprocess import InputSpec
+from rl_utils.recordings import Recording, open_recordings
 from rl_utils.run_state import BEST, LAST, Ending, Outcome
 from rl_utils.schedule import StepSchedule, TimeSchedule
+from rl_utils.state_input import StateSpec, StateStore
 from rl_utils.trainer import Trainer, steps_per_pass
 from rl_utils.training_log import TrainingLog
 
@@ -68,9 +70,8 @@ def run_training(
     else:
         schedule = TimeSchedule(60 * config.minutes, config.lr, spent_s=spent, made=began, now=now)
     save_config(config, config.out / "config.toml")
-    spec = last.spec if last is not None else default_spec(config.model, samples.fps)
-    cache_bytes = round(config.cache_gb * 1e9)
-    with FrameStore(recordings, spec, cache_bytes=cache_bytes, spill=config.out) as store:
+    spec = last.spec if last is not None else input_spec(config.model, samples.fps)
+    with _store(config, recordings, spec) as store:
         if not _read_pictures(store, stop):
             return Outcome(Ending.INTERRUPTED, 0, 0, 0.0, {})
         step = last.resume["state"]["step"] if last is not None else 0
@@ -133,7 +134,14 @@ def _check_resume(config: TrainConfig, samples: Samples, last: Checkpoint) -> No
         )
 
 
-def _read_pictures(store: FrameStore, stop: Callable[[], bool]) -> bool:
+def _store(config: TrainConfig, recordings: Sequence[Recording], spec: InputSpec) -> FrameStore | StateStore:
+    """What the network sees of the recordings, pictures or states."""
+    if isinstance(spec, StateSpec):
+        return StateStore(recordings, spec)
+    return FrameStore(recordings, spec, cache_bytes=round(config.cache_gb * 1e9), spill=config.out)
+
+
+def _read_pictures(store: FrameStore | StateStore, stop: Callable[[], bool]) -> bool:
     with progress("reading pictures", len(store)) as shown:
         if not store.load(shown.update, stop):
             return False
