@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SYSTEM := xvfb openbox xdotool x11-utils
+SYSTEM_OF_TESTS := sway xwayland
 TESTS := tests
 RLGYM := .cache/rlgym
 RLGYM_STAMP := $(RLGYM)/2.0.1
@@ -14,6 +15,7 @@ RLGYM_STAMP := $(RLGYM)/2.0.1
 demo: install system
 	$(BIN)/python -m rl_utils.demo --minutes $(MINUTES)
 
+test: SYSTEM += $(SYSTEM_OF_TESTS)
 test: install system $(RLGYM_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

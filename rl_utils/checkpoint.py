@@ -205,6 +205,31 @@ def restore_network(checkpoint: Checkpoint, path: Path) -> Network:
     return network
 
 
+def load_start(path: Path, model_name: str, spec: InputSpec) -> Checkpoint:
+    """Read a checkpoint whose weights another run is to begin with.
+
+    Args:
+        path: best.pt or last.pt of a run, or a checkpoint of the article.
+        model_name: Network of the new run.
+        spec: What the new run's network sees.
+
+    Raises:
+        UserError: The file cannot be used, or is for another network or other pictures.
+    """
+    checkpoint = load_checkpoint(path)
+    restore_network(checkpoint, path)
+    if checkpoint.model_name != model_name:
+        raise UserError(
+            f"{path} holds a {checkpoint.model_name}, not a {model_name}", f"Add --model {checkpoint.model_name}"
+        )
+    if checkpoint.spec != spec:
+        raise UserError(
+            f"{path} was trained to see other pictures than these recordings give",
+            "Train on recordings of the same rate, or leave --init away",
+        )
+    return checkpoint
+
+
 def load_policy(path: Path, *, device: str = "cpu", threads: int = 1) -> NetworkPolicy:
     """Open a checkpoint as something that drives by pictures.
 

@@ -106,7 +106,9 @@ def _look_at_window(frames: WindowFrames, pattern: str) -> list[Finding]:
     found = Finding("window", ok=True, detail=f"{window.title!r}{kind}, {window.width}x{window.height}")
     if not times_ms:
         remedy = "Bring the window to the front, whole on the screen"
-        return [found, Finding("capture", ok=False, detail=f"The window is {frames.problem}", remedy=remedy)]
+        if frames.problem.startswith("black"):
+            remedy = "Run the game in windowed or borderless mode; a loading screen passes by itself"
+        return [found, Finding("capture", ok=False, detail=f"No pixels of the window: {frames.problem}", remedy=remedy)]
     info = frames.info
     detail = f"{statistics.median(times_ms):.1f} ms a frame by {info.backend}"
     return [
@@ -117,7 +119,7 @@ def _look_at_window(frames: WindowFrames, pattern: str) -> list[Finding]:
 
 def check_gamepad() -> list[Finding]:
     """Which pad would be recorded, why others would not, and whether it may be read."""
-    from rl_utils.pad_finder import choose_pad, list_pads, profile_of
+    from rl_utils.pad_finder import choose_pad, list_pads, reading_of_pad
 
     seen = list_pads()
     others = "; ".join(f"{device.name}: {device.refusal}" for device in seen if not device.is_pad)
@@ -127,8 +129,12 @@ def check_gamepad() -> list[Finding]:
         findings = [_missing("gamepad", error)]
     else:
         also = [str(device) for device in seen if device.is_pad and device.path != pad.path]
-        detail = f"{pad}, read as {profile_of(pad).name}" + (f"; also: {', '.join(also)}" if also else "")
-        findings = [Finding("gamepad", ok=True, detail=detail, remedy="Choose another with --device" * bool(also))]
+        reading = reading_of_pad(pad)
+        detail = f"{pad}, read as {reading.profile.name}, {reading.reason}"
+        detail += f"; also: {', '.join(also)}" if also else ""
+        remedies = ["Choose another with --device"] * bool(also)
+        remedies += ['Map it with "python -m rl_utils.doctor --map"'] * reading.is_guess
+        findings = [Finding("gamepad", ok=True, detail=detail, remedy="; ".join(remedies))]
         if others:
             findings.append(Finding("not gamepads", ok=True, detail=others))
         ids = f"0x{pad.ids['vendor']:04x}/0x{pad.ids['product']:04x}"
@@ -226,6 +232,11 @@ def report(findings: Sequence[Finding]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Check everything, print it, and say by the exit status whether recording could begin now."""
     config = parse_config(DoctorConfig, argv, prog="python -m rl_utils.doctor")
+    if config.map:
+        from rl_utils.map_pad import map_pad
+
+        print(map_pad(config.device))
+        return 0
     findings = examine(config.window)
     ready = all(finding.ok for finding in findings if finding.needed_for == "record")
     if config.json:

@@ -22,9 +22,12 @@ It sees {view}. It answers {fps:g} times a second with 11 buttons and 8 axes.
 
 ## Data
 
-| recording | frames | rate | size | labels |
-| --- | --- | --- | --- | --- |
+| recording | frames | rate | size | labels | driven by |
+| --- | --- | --- | --- | --- | --- |
 {recordings}
+
+Without labels, a policy's own frames count {policy_weight:g} times, takeovers {takeover_weight:g}, and the seconds
+before a takeover {pre_takeover_weight:g} times as much as others.
 
 Fingerprint (SHA-256 of inputs and times): `{fingerprint}`
 
@@ -100,7 +103,7 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         where=_STATE_WHERE if isinstance(spec, StateSpec) else _PICTURES_WHERE,
         recordings="\n".join(
             f"| {r['name']} | {r['samples']:,} | {r['fps']:g} Hz | {r['size'][0]}x{r['size'][1]} | "
-            f"{'yes' if r['labels'] else 'inputs'} |"
+            f"{'yes' if r['labels'] else 'inputs'} | {_drivers(r)} |"
             for r in data["recordings"]
         ),
         fingerprint=data["sha256"],
@@ -116,6 +119,12 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         copy_axes=copy["axis_accuracy"],
         copy_all=copy["all_right"],
         table=as_markdown(held_out),
+        **{name: training["settings"][name] for name in ("policy_weight", "takeover_weight", "pre_takeover_weight")},
         file=file,
         memory=f"{ages[-1]} ms" if ages else "the one moment it sees",
     )
+
+
+def _drivers(recording: Mapping[str, Any]) -> str:
+    counts: Mapping[str, int] = recording["drivers"]
+    return ", ".join(f"{name} {count / recording['samples']:.0%}" for name, count in counts.items())

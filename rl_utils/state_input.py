@@ -131,6 +131,11 @@ class StateStore:
     def __len__(self) -> int:
         return len(self._states)
 
+    @property
+    def ready_bytes(self) -> int:
+        """Memory that it holds."""
+        return self._states.nbytes
+
     def load(self, on_progress: Callable[[int], None], stop: Callable[[], bool]) -> bool:
         """States come with the recordings: nothing is left to read."""
         on_progress(len(self))

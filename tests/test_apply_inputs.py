@@ -255,18 +255,20 @@ import sys, time
 import numpy as np
 from rl_utils.apply_inputs import InputApplier
 from rl_utils.controls import N_CONTROLS
-from rl_utils.safety import SafeSink, released_on_signals
+from rl_utils.safety import SafeSink
+from rl_utils.signals import stop_on_signals
 
-with SafeSink(InputApplier()) as sink, released_on_signals(sink):
-    try:
-        for i in range(6000):
-            sink.apply(np.ones(N_CONTROLS, np.float32))
-            if i == 0:
-                print("holding", flush=True)
-            time.sleep(0.02)
-    except KeyboardInterrupt:
-        print("stopped", flush=True)
-        sys.stdin.readline()
+with SafeSink(InputApplier()) as sink, stop_on_signals() as stopped:
+    for i in range(6000):
+        if stopped():
+            sink.release()
+            print("stopped", flush=True)
+            sys.stdin.readline()
+            break
+        sink.apply(np.ones(N_CONTROLS, np.float32))
+        if i == 0:
+            print("holding", flush=True)
+        time.sleep(0.02)
 """
 
 
