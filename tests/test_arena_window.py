@@ -20,7 +20,7 @@ from Xlib.protocol.event import ClientMessage
 
 from rl_utils.arena.game import Game
 from rl_utils.arena.link import ArenaPad, ArenaSink
-from rl_utils.arena.observation import OBS_NAMES
+from rl_utils.arena.obs_layout import OBS_NAMES
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.window import TITLE, WM_CLASS
 from rl_utils.controls import REST, Control
