@@ -120,7 +120,9 @@ def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress,
     p50, p99 = done.latency_ms(50), done.latency_ms(99)
     if frames.real_time:
         print(f"Frame to pad p50 {p50:.1f} ms, p99 {p99:.1f} ms; {done.late} late ticks, {done.missed} missed.")
-    if play:
+    if play and not play["minutes"]:
+        print("How it played is not known: the arena did not say, or was closed meanwhile.")
+    elif play:
         rates = f"{play['touches']} touches and {play['goals']} goals in {play['minutes']:.1f} min"
         print(f"Played: {rates}, {play['own_goals']} own goals.")
     if config.report is not None:

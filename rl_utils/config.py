@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import io
 import itertools
 import re
@@ -432,7 +433,7 @@ class ArenaConfig:
     """The practice arena: Rocket League's physics in a window titled "Rocket League".
 
     Keys: W/S throttle, A/D steer, shift boost, space jump, left Ctrl or X powerslide, Q/E roll, arrows pitch and yaw,
-    C camera, R new start, Esc quit.
+    C camera, R new start, Esc quit. How well somebody plays: "python -m rl_utils.arena score --help".
     """
 
     driver: DriverName = "human"
@@ -572,6 +573,9 @@ ConfigT = TypeVar("ConfigT")
 _BOX = re.compile(r"[╭╮╰╯│─]+|-{9,}")  # the second where the terminal is not UTF-8
 
 
+_CONFIG_HELP = "--config FILE.toml repeats the settings of an earlier run; options beside it win."
+
+
 def parse_config(kind: type[ConfigT], argv: Sequence[str] | None, *, prog: str) -> ConfigT:
     """Read the command line into `kind`, on top of `--config FILE.toml` where given.
 
@@ -583,12 +587,14 @@ def parse_config(kind: type[ConfigT], argv: Sequence[str] | None, *, prog: str) 
     file, args = _take_config_option(args)
     given = load_config(kind, file) if file is not None else {}
     options = (tyro.conf.FlagCreatePairsOff,) if not _has_true_flags(kind) else ()
+    about = f"{inspect.getdoc(kind)}\n\n{_CONFIG_HELP}"
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
             if given:
-                return tyro.cli(kind, args=args, prog=prog, default=_defaults_with(kind, given), config=options)
-            return tyro.cli(kind, args=args, prog=prog, config=options)
+                default = _defaults_with(kind, given)
+                return tyro.cli(kind, args=args, prog=prog, description=about, default=default, config=options)
+            return tyro.cli(kind, args=args, prog=prog, description=about, config=options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from rl_utils.interfaces import (
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
+    from rl_utils.get_current_frame import WindowFrames
     from rl_utils.habits import Habits
     from rl_utils.policy import NetworkPolicy
     from rl_utils.recordings import Recording
@@ -119,20 +120,36 @@ def open_play(config: CollectConfig) -> Iterator[tuple[FrameSource, ControllerSo
 
     with WindowFrames(config.window, config.size_px) as frames:
         frames.wait_for_window(config.wait)
-        with _open_pad(config) as pad:
+        with _open_pad(config, frames) as pad:
             yield frames, pad
 
 
-def _open_pad(config: CollectConfig) -> ControllerSource:
+def _open_pad(config: CollectConfig, frames: WindowFrames) -> ControllerSource:
     if config.pad == "none":
         return NoPad()
     if config.pad == "arena":
         from rl_utils.arena.link import ArenaPad
 
-        return ArenaPad(arena_socket())
+        pad = ArenaPad(arena_socket())
+        try:
+            _require_one_arena(frames, pad.about)
+        except UserError:
+            pad.close()
+            raise
+        return pad
     from rl_utils.controller_reader import ControllerReader
 
     return ControllerReader(config.device)
+
+
+def _require_one_arena(frames: WindowFrames, about: Mapping[str, Any]) -> None:
+    """With two arenas open, the picture could be of one and the pad of the other."""
+    owner = frames.monitor.process if frames.info.is_arena else None
+    if owner is not None and owner != about.get("pid", owner):
+        raise UserError(
+            f"Two arenas are open: the window is of process {owner}, the pad of process {about['pid']}",
+            "Close one of them, or click on the window of the other one first",
+        )
 
 
 @contextmanager
@@ -260,7 +277,7 @@ def _one_recording(recordings: list[Recording], path: Path) -> Recording:
     return recordings[0]
 
 
-def _open_sink(config: EvalConfig, frames: FrameSource) -> ControllerSink:
+def _open_sink(config: EvalConfig, frames: WindowFrames) -> ControllerSink:
     if config.sink == "log":
         return LogSink()
     from rl_utils.safety import SafeSink, require_no_anti_cheat, require_offline_promise
@@ -268,7 +285,13 @@ def _open_sink(config: EvalConfig, frames: FrameSource) -> ControllerSink:
     if config.sink == "arena":
         from rl_utils.arena.link import ArenaSink
 
-        return SafeSink(ArenaSink(arena_socket()), allow_menu=config.allow_menu, dead_zone=config.dead_zone)
+        sink = ArenaSink(arena_socket())
+        try:
+            _require_one_arena(frames, sink.about)
+        except UserError:
+            sink.close()
+            raise
+        return SafeSink(sink, allow_menu=config.allow_menu, dead_zone=config.dead_zone)
 
     def guard() -> None:
         if not frames.info.is_arena:
