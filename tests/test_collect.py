@@ -253,6 +253,18 @@ def test_without_a_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "DISPLAY" in one_line(capsys)
 
 
+def test_ctrl_c_while_waiting_for_the_game(x_display: str, tmp_path: Path) -> None:
+    """Who starts the recorder too early and thinks better of it must not be answered with a traceback."""
+    with running(["collect.py", "--out", str(tmp_path / "r"), "--pad", "none"]) as child:
+        assert child.stderr is not None
+        assert child.stderr.readline() == "Waiting for the game's window, at most 60 s.\n"
+        child.send_signal(signal.SIGINT)
+        _, stderr = child.communicate(timeout=20)
+    assert child.returncode == 0, stderr
+    assert stderr.strip().endswith("Stopped before anything was recorded.")
+    assert not (tmp_path / "r").exists()
+
+
 def test_without_the_window(x_display: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The game may not run yet, or carry another title."""
     assert collect.main(["--out", str(tmp_path), "--pad", "none", "--wait", "0.5"]) == 2
