@@ -219,6 +219,7 @@ class _Recorder:
             taken_back = self._saver.discard(round(self._habits.discard_s * self._fps))
             self.done.discards += 1
             self.done.discarded += taken_back
+            self.done.pad_activity -= round(self.done.pad_activity * taken_back / max(1, self.done.samples))
             self._count(-taken_back)
             self._segments.interrupt()
 

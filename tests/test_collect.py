@@ -111,7 +111,7 @@ def test_hot_keys_of_a_running_recording(x_display: str, tmp_path: Path, monkeyp
     for said in ("Marked: episode 2 begins.", "Discarded the last 1.0 s (30 frames).", "Paused by you."):
         assert said in stderr
     assert "90 frames" in stdout
-    assert "1 marks, 30 frames discarded" in stdout
+    assert "1 mark, 30 frames discarded" in stdout
     (recording,) = open_recordings([out])
     with recording:
         assert len(recording) == 90
