@@ -164,7 +164,7 @@ class CollectConfig:
         return None if self.seconds is None else max(1, round(self.seconds * self.fps))
 
 
-ModelName = Literal["motion", "rocketnet"]
+ModelName = Literal["motion", "rocketnet", "state"]
 LossName = Literal["balanced", "article"]
 
 
@@ -177,7 +177,8 @@ class TrainConfig:
     out: Path
     """Run folder: checkpoints, model card, metrics, TensorBoard logs."""
     model: ModelName = "motion"
-    """motion sees three moments and is the default; rocketnet is the article's network, exactly."""
+    """motion sees three moments and is the default; rocketnet is the article's network, exactly; state learns from the
+    practice arena's state instead of pictures, as an upper bound for them."""
     loss: LossName = "balanced"
     """balanced is corrected; article is the article's own."""
     epochs: int = 5
@@ -529,10 +530,10 @@ class DoctorConfig:
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure capture, recording, loading, training and driving on this machine, beside the alternative."""
+    """Measure capture, recording, loading, training, driving and observations here, beside the alternative."""
 
     what: Annotated[
-        tuple[Literal["capture", "record", "write", "load", "train", "drive"], ...], tyro.conf.Positional
+        tuple[Literal["capture", "record", "write", "load", "train", "drive", "obs"], ...], tyro.conf.Positional
     ] = ()
     """Which parts; all of them by default."""
     seconds: float = 5.0

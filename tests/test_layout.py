@@ -63,6 +63,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "plots",
     ),
     (
+        "state_input",
+        "state_features",
         "preprocess",
         "losses",
         "model",
