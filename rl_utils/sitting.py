@@ -76,12 +76,12 @@ class Sitting:
             f"; {_count(done.marks, 'mark')}, {done.discarded} frames discarded" if done.marks or done.discards else ""
         )
         return (
-            f"{saver.folder}: {saver.samples} frames, {done.recorded_s / 60:.1f} min,"
+            f"{saver.folder}: {saver.samples} frames, {saver.recorded_s / 60:.1f} min,"
             f" {_count(done.gaps, 'gap')}, {size}.\n"
             f"{done.late} late ticks, {done.missed} missed, {saver.dropped} dropped{habits};"
-            f" ended: {'the disk' if self.error else done.ended_by}.\n"
-            f"Delay: {self.delay}.\n"
-            f"Verdict: {self.verdict}."
+            f" ended: {'too early, see below' if self.error else done.ended_by}.\n"
+            f"Delay: {self.delay or 'not estimated'}.\n"
+            f"Verdict: {self.verdict or 'not judged'}."
         )
 
 
@@ -196,7 +196,7 @@ def _judge(
     try:
         (recording,) = open_recordings([saver.folder])
         with recording:
-            if saver.discarded or not whole:
+            if saver.discarded or saver.dropped or not whole:
                 verdict = assess_recording(recording)
             if real_time:
                 delay = estimate_delay(recording)

@@ -290,6 +290,7 @@ def test_without_a_pad(x_display: str, tmp_path: Path, capsys: pytest.CaptureFix
 
 ON_A_SMALL_DISK = """
 mount -t tmpfs -o size=64m tmpfs "$1" || exit 99
+head -c 28000000 /dev/zero > "$1/of somebody else"
 shift
 "$@"
 code=$?
@@ -320,7 +321,7 @@ def test_a_small_disk_ends_the_recording_in_order(tmp_path: Path) -> None:
     assert "is full" in last
     assert "what was recorded is safe" in last
     assert "Traceback" not in done.stderr
-    assert "ended: the disk" in done.stdout
+    assert "ended: too early, see below" in done.stdout
     assert "GB per hour" in done.stdout
     assert int((copy / "free").read_text()) > 8_000_000
     assert not list(copy.rglob("*.part"))
