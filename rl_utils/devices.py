@@ -119,7 +119,11 @@ def open_play(config: CollectConfig) -> Iterator[tuple[FrameSource, ControllerSo
     from rl_utils.get_current_frame import WindowFrames
 
     with WindowFrames(config.window, config.size_px) as frames:
-        frames.wait_for_window(config.wait)
+        try:
+            frames.wait_for_window(0)
+        except UserError:
+            log(f"Waiting for the game's window, at most {config.wait:g} s.")
+            frames.wait_for_window(config.wait)
         with _open_pad(config, frames) as pad:
             yield frames, pad
 

@@ -40,6 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "recovery",
         "recordings",
         "replay",
+        "raw_events",
         "trim",
         "quality",
         "delay",
