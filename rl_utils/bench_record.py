@@ -149,9 +149,9 @@ def _cpu_s(pid: int) -> float:
 
 
 def _article_ms(folder: Path, seconds: float) -> float:
-    """CPU time of one frame by the article's recipe, from the screen to the file, on mss' best backend."""
+    """CPU time of one frame by the article's recipe, from the screen to the file, on mss' backend of that time."""
     count = round(min(seconds, ARTICLE_S) * ARTICLE_HZ)
-    with mss.MSS() as screen:
+    with mss.MSS(backend="xlib") as screen:
         region = dict(zip(("left", "top", "width", "height"), (0, 0, *map(int, SCREEN.split("x"))), strict=True))
         region = {**region, **{side: min(region[side], screen.monitors[0][side]) for side in ("width", "height")}}
         recipe = Article(folder, count)
