@@ -14,41 +14,39 @@ from rl_utils.console import StatusLine, log
 from rl_utils.errors import user_errors
 
 if TYPE_CHECKING:
-    from rl_utils.interfaces import ControllerSink, FrameSource, Policy
+    from rl_utils.devices import Drive
+    from rl_utils.interfaces import FrameSource, Policy
     from rl_utils.loops import DriveProgress, DriveSubscriber
 
 
 @user_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Drive until the time is over, Ctrl+C, or a hand on the physical gamepad."""
+    """Drive until the time is over, Ctrl+C, or a hand on the physical gamepad (which may also just take over)."""
     config = parse_config(EvalConfig, argv, prog="eval.py")
     logging.basicConfig(format="%(levelname)s: %(message)s")
     from rl_utils.devices import open_drive, open_driver
 
     policy = open_driver(config)
     fps = config.fps or policy.fps
-    with open_drive(config, fps=fps, size=policy.capture_size) as (frames, sink):
-        return _drive(config, frames, policy, sink, fps)
+    with open_drive(config, fps=fps, size=policy.capture_size) as devices:
+        return _drive(config, devices, policy, fps)
 
 
-def _drive(config: EvalConfig, frames: FrameSource, policy: Policy, sink: ControllerSink, fps: float) -> int:
-    from rl_utils.devices import open_kill_switch
+def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> int:
     from rl_utils.loops import drive, drive_status
     from rl_utils.signals import stop_on_signals
 
     line = StatusLine()
+    frames, switch = devices.frames, devices.kill_switch
     in_arena = frames.info.is_arena
-    live = frames.real_time and config.sink != "log"
+    hint = _hint(config, devices)
 
     def on_status(done: DriveProgress) -> None:
         if line.due():
-            line.show(drive_status(done, config.minutes, real_time=frames.real_time))
+            line.show(drive_status(done, config.minutes, real_time=frames.real_time, hint=hint))
 
     with ExitStack() as stack:
         subscribers = _subscribers(config, frames, fps, stack)
-        switch = open_kill_switch(config) if live else None
-        if switch is not None:
-            stack.callback(switch.close)
         # Innermost, so that a signal that comes while subscribers close still meets a released pad.
         stopped = stack.enter_context(stop_on_signals())
 
@@ -61,19 +59,42 @@ def _drive(config: EvalConfig, frames: FrameSource, policy: Policy, sink: Contro
                 return "another window than the arena's has come up"
             return ""
 
-        if live:
-            how = "Ctrl+C or touching your gamepad stops it" if switch else "Ctrl+C stops it (no gamepad is plugged in)"
-            log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min. {how}.")
+        if frames.real_time and config.sink != "log":
+            log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min: {_hands_on(config)}Ctrl+C stops it.")
         limit = None if config.replay_path is not None else config.minutes
         try:
             done = drive(
-                frames, policy, sink, fps=fps, stop=stop, minutes=limit, subscribers=subscribers, on_status=on_status
+                frames,
+                policy,
+                devices.sink,
+                fps=fps,
+                stop=stop,
+                minutes=limit,
+                person=devices.person,
+                subscribers=subscribers,
+                on_status=on_status,
             )
         finally:
             line.end()
-        play = dict(sink.stats)
+        play = dict(devices.sink.stats)
     _print_summary(config, frames, done, play)
     return 0
+
+
+def _hint(config: EvalConfig, devices: Drive) -> str:
+    if config.takeover == "pad":
+        return "touch your gamepad to drive"
+    return "Ctrl+C or touch your gamepad to stop" if devices.kill_switch is not None else "Ctrl+C to stop"
+
+
+def _hands_on(config: EvalConfig) -> str:
+    """How the pad changes hands, for the terminal."""
+    if config.takeover == "pad":
+        by = f"{config.give_back_s:g} s of letting go or SELECT + START" if config.give_back_s else "SELECT + START"
+        return f"touch your gamepad to take over, {by} gives it back, "
+    if config.takeover == "expert":
+        return "the scripted driver takes over where it gets nowhere, "
+    return "your gamepad, if there is one, stops it when touched, "
 
 
 def _subscribers(config: EvalConfig, frames: FrameSource, fps: float, stack: ExitStack) -> list[DriveSubscriber]:
@@ -94,6 +115,8 @@ def _subscribers(config: EvalConfig, frames: FrameSource, fps: float, stack: Exi
 
 def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress, play: dict[str, Any]) -> None:
     print(f"Drove {done.driven_s:.1f} s ({done.ticks} frames), {done.pauses} pauses; ended: {done.ended_by}.")
+    if config.takeover != "off":
+        print(f"Taken over {done.takeovers} times, {done.taken_share:.0%} of the time.")
     p50, p99 = done.latency_ms(50), done.latency_ms(99)
     if frames.real_time:
         print(f"Frame to pad p50 {p50:.1f} ms, p99 {p99:.1f} ms; {done.late} late ticks, {done.missed} missed.")
@@ -107,6 +130,8 @@ def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress,
             "late": done.late,
             "missed": done.missed,
             "pauses": done.pauses,
+            "takeovers": done.takeovers,
+            "taken_share": done.taken_share,
             "ended_by": done.ended_by,
             "latency_ms_p50": p50,
             "latency_ms_p99": p99,

@@ -71,7 +71,7 @@ def bench_record(seconds: float) -> list[Row]:
     Raises:
         UserError: No display and no Xvfb, or the window was not in front.
     """
-    from rl_utils.demo import screen
+    from rl_utils.virtual_screen import screen
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -15,11 +15,27 @@ from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Source
 from rl_utils.recordings import Recording
 from rl_utils.split import play_time, split_by_time
+from rl_utils.takeover import is_let_go
 
 RATE_TOLERANCE: Final = 0.1
 """Recordings whose rates differ by more than this share do not fit one network: its past would mean other times."""
 
 Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How often moments of a drive are learnt from, by who held the pad; a person's own play and labels count once.
+
+    Attributes:
+        policy: Driven by a policy, and not labelled. 0: left out.
+        takeover: Driven by somebody who took the pad from a policy: how it gets out of what it got into.
+        pre_takeover: Factor for the seconds that led to a takeover, which show what not to do.
+    """
+
+    policy: float = 0.0
+    takeover: float = 2.0
+    pre_takeover: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,7 @@ class Samples:
         previous: (N, 19) float32, the target of the moment before; its own where there is none.
         firsts: (N,) int64, the first sample of each sample's segment: nothing before it is looked at.
         train: (T,) int64, indices to learn from.
+        weights: (T,) float64, how often each of them is seen in a pass, on average.
         held_out: (V,) int64, indices to measure on.
         fps: Rate in Hz.
         capture_size: (width, height) in px of the recordings, the most frequent one.
@@ -41,19 +58,46 @@ class Samples:
     previous: NDArray[np.float32]
     firsts: Indices
     train: Indices
+    weights: NDArray[np.float64]
     held_out: Indices
     fps: float
     capture_size: tuple[int, int]
     fingerprint: dict[str, Any]
 
+    @property
+    def per_pass(self) -> int:
+        """How many moments a pass consists of."""
+        return round(float(self.weights.sum()))
+
+    def order(self, chance: np.random.Generator) -> Indices:
+        """The moments of one pass in random order, each as often as its weight says, rounded up or down by chance.
+
+        Returns:
+            (per_pass,) int64, from `train`.
+        """
+        if (self.weights == 1).all():
+            return chance.permutation(self.train)
+        ends = np.cumsum(self.weights)
+        # Evenly spaced places on a line on which each moment has its weight's length: rounding averages out.
+        places = (np.arange(self.per_pass) + chance.random()) * (ends[-1] / self.per_pass)
+        picked = np.minimum(np.searchsorted(ends, places, side="right"), len(ends) - 1)
+        return chance.permutation(self.train[picked])
+
 
 def make_samples(
-    recordings: Sequence[Recording], *, val_share: float, val_gap_s: float, action_shift_ms: float, seed: int
+    recordings: Sequence[Recording],
+    *,
+    val_share: float,
+    val_gap_s: float,
+    action_shift_ms: float,
+    seed: int,
+    weights: Weights = Weights(),  # frozen
 ) -> Samples:
-    """Decide what is learnt from each moment and which moments are held out.
+    """Decide what is learnt from each moment, how often, and which moments are held out.
 
-    Left out of learning, though visible as the past of others: moments driven by a policy without labels, and moments
-    shortly before a person took over (`Flag.PRE_TAKEOVER`), which show what not to do.
+    What weighs nothing is left out, though visible as the past of others: by default moments driven by a policy without
+    labels, and moments shortly before a person took over (`Flag.PRE_TAKEOVER`). Always left out: the end of a takeover
+    in which everything is let go, which would teach to do nothing.
 
     Args:
         recordings: Of one rate.
@@ -61,6 +105,7 @@ def make_samples(
         val_gap_s: Seconds left out on both sides.
         action_shift_ms: Pair each frame with the inputs this much later (negative: earlier), within its segment.
         seed: Of the held-out places.
+        weights: How often moments of a drive are learnt from.
 
     Raises:
         UserError: The recordings differ in rate, or hold too little.
@@ -70,29 +115,59 @@ def make_samples(
     times = np.concatenate([r.timestamps_ns for r in recordings])
     firsts = np.concatenate([o + _segment_firsts(r) for o, r in zip(offsets[:-1], recordings, strict=True)])
     labels = np.concatenate([r.labels for r in recordings])
+    weight = np.concatenate([_weights(r, weights) for r in recordings])
     period = np.concatenate([np.full(len(r), 1 / r.fps) for r in recordings])
     paired = _paired(times, firsts, round(action_shift_ms * 1e6), period)
     targets = np.clip(labels[np.maximum(paired, 0)], 0, 1)
     index = np.arange(len(targets))
     before = np.where(index > firsts, index - 1, index)
-    usable = np.concatenate([_learnable(r) for r in recordings]) & (paired >= 0)
-    # A training stack reaches back and its target ahead: neither may touch what is held out.
-    gap_s = max(val_gap_s, abs(action_shift_ms) / 1e3 + 0.5)
-    train, held_out = split_by_time(play_time(times, firsts, period), share=val_share, gap_s=gap_s, seed=seed)
-    if not (usable & train).any() or not (usable & held_out).any():
+    weight = np.where(paired >= 0, np.minimum(weight, weight[np.maximum(paired, 0)]), 0)
+    usable = weight > 0
+    if not usable.any():
         raise UserError(
             "Nothing to learn from: the recordings hold only a policy's own driving",
-            "Record yourself, or relabelled play",
+            "Record yourself, relabelled play or takeovers; --policy-weight 1 learns from a policy",
         )
+    # A training stack reaches back and its target ahead: neither may touch what is held out.
+    gap_s = max(val_gap_s, abs(action_shift_ms) / 1e3 + 0.5)
+    time_s = play_time(times, firsts, period, usable)
+    train, held_out = split_by_time(time_s, share=val_share, gap_s=gap_s, seed=seed)
+    chosen = np.flatnonzero(usable & train)
     sizes = {r.size: sum(len(s) for s in recordings if s.size == r.size) for r in recordings}
     return Samples(
         targets=targets,
         previous=targets[before],
         firsts=firsts,
-        train=np.flatnonzero(usable & train),
+        train=chosen,
+        weights=weight[chosen],
         held_out=np.flatnonzero(usable & held_out),
         fps=fps,
         capture_size=max(sizes, key=lambda size: sizes[size]),
+        fingerprint=_fingerprint(recordings),
+    )
+
+
+def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording]) -> Samples:
+    """The samples of two groups of recordings as one; what was held out of each stays held out.
+
+    Args:
+        first: Of the recordings that come first.
+        second: Of those after them.
+        recordings: All of them.
+
+    Raises:
+        UserError: They differ in rate.
+    """
+    offset = len(first.targets)
+    return Samples(
+        targets=np.concatenate([first.targets, second.targets]),
+        previous=np.concatenate([first.previous, second.previous]),
+        firsts=np.concatenate([first.firsts, second.firsts + offset]),
+        train=np.concatenate([first.train, second.train + offset]),
+        weights=np.concatenate([first.weights, second.weights]),
+        held_out=np.concatenate([first.held_out, second.held_out + offset]),
+        fps=_common_rate(recordings),
+        capture_size=first.capture_size,
         fingerprint=_fingerprint(recordings),
     )
 
@@ -115,11 +190,27 @@ def _segment_firsts(recording: Recording) -> Indices:
     return np.maximum.accumulate(np.where(np.concatenate([[True], changed]), index, 0))
 
 
-def _learnable(recording: Recording) -> NDArray[np.bool_]:
-    if recording.has_labels:
-        return np.ones(len(recording), bool)
-    learnable: NDArray[np.bool_] = (recording.source != Source.POLICY) & (recording.flags & Flag.PRE_TAKEOVER == 0)
-    return learnable
+def _weights(recording: Recording, weights: Weights) -> NDArray[np.float64]:
+    """(N,): how often each moment is to be learnt from. A label is right whoever drove."""
+    taken = recording.source == Source.TAKEOVER
+    weight = np.where(taken, weights.takeover, 1.0)
+    if not recording.has_labels:
+        weight[recording.source == Source.POLICY] = weights.policy
+        weight[recording.flags & Flag.PRE_TAKEOVER != 0] *= weights.pre_takeover
+        weight[_letting_go(recording, taken)] = 0.0
+    return weight
+
+
+def _letting_go(recording: Recording, taken: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N,): the moments of each takeover after everything was let go for the last time in it."""
+    passive = taken & is_let_go(recording.inputs)
+    index = np.arange(len(taken))
+    # The next moment that is not passive: a takeover that still does something, or the end of it.
+    following = np.where(passive, len(taken), index)
+    following = np.minimum.accumulate(following[::-1])[::-1]
+    still_taken = np.append(taken, False)[np.minimum(following, len(taken))]
+    ends: NDArray[np.bool_] = passive & ~still_taken
+    return ends
 
 
 def _paired(times: Indices, firsts: Indices, shift_ns: int, period_s: NDArray[np.float64]) -> Indices:
@@ -151,7 +242,14 @@ def _fingerprint(recordings: Sequence[Recording]) -> dict[str, Any]:
         "samples": sum(len(r) for r in recordings),
         "minutes": round(sum(len(r) / r.fps for r in recordings) / 60, 2),
         "recordings": [
-            {"name": r.name, "samples": len(r), "fps": r.fps, "size": list(r.size), "labels": r.has_labels}
+            {
+                "name": r.name,
+                "samples": len(r),
+                "fps": r.fps,
+                "size": list(r.size),
+                "labels": r.has_labels,
+                "drivers": {s.name.lower(): int((r.source == s).sum()) for s in Source if (r.source == s).any()},
+            }
             for r in recordings
         ],
     }

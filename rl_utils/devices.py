@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from rl_utils.config import CollectConfig, EvalConfig, WindowSize
-from rl_utils.controls import REST
+from rl_utils.console import log
+from rl_utils.controls import REST, XBOX_360_PAD
 from rl_utils.errors import UserError
 from rl_utils.interfaces import (
     ControllerSink,
@@ -22,15 +25,18 @@ from rl_utils.interfaces import (
     Inputs,
     InputVector,
     PadInfo,
+    Person,
     Policy,
 )
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
+    from rl_utils.habits import Habits
     from rl_utils.policy import NetworkPolicy
     from rl_utils.recordings import Recording
-    from rl_utils.safety import TouchMonitor
+    from rl_utils.takeover import TouchMonitor
 
+logger = logging.getLogger(__name__)
 
 NEW_PAD_S = 1.0
 """Time for the game to open a new gamepad: SDL tells nothing of what is held while it does (measured in the arena)."""
@@ -129,19 +135,73 @@ def _open_pad(config: CollectConfig) -> ControllerSource:
     return ControllerReader(config.device)
 
 
+@contextmanager
+def open_habits(config: CollectConfig) -> Iterator[Habits]:
+    """Open what the person asks for things by while `collect.py` runs: hot keys, where they can be, and chords.
+
+    Raises:
+        UserError: A key or chord is not understood.
+    """
+    from rl_utils.habits import Chords, Habits, Wish, parse_chord
+    from rl_utils.hot_keys import HotKeys, parse_hot_key
+
+    keys = {wish: getattr(config, f"{wish.value}_key") for wish in Wish}
+    chords = {wish: getattr(config, f"{wish.value}_chord") for wish in Wish}
+    try:
+        wanted = {wish: parse_hot_key(text) for wish, text in keys.items() if text.lower() != "none"}
+    except ValueError as error:
+        raise UserError(f"A hot key is not understood ({error})", "Write it like ctrl+F9, or none") from error
+    try:
+        held = Chords({wish: parse_chord(text) for wish, text in chords.items() if text.lower() != "none"})
+    except ValueError as error:
+        raise UserError(f"A chord is not understood ({error})", "Write it like select+thumbr, or none") from error
+    hot_keys = None
+    if wanted and config.frames == "window":
+        try:
+            hot_keys = HotKeys(wanted)
+        except UserError as error:
+            log(f"There are no hot keys: {error}")
+    with hot_keys or nullcontext():
+        yield Habits(hot_keys, held, config.discard_seconds)
+
+
 def _direct_arena(
-    situation: str, seed: int, *, fps: float, size: WindowSize, driver: str | None, noise: float
+    situation: str,
+    seed: int,
+    *,
+    fps: float,
+    size: WindowSize,
+    driver: str | None = None,
+    noise: float = 0.0,
+    coach: bool = False,
 ) -> DirectArena:
     from rl_utils.arena.direct import DirectArena
 
     if 120 % fps:
         raise UserError(f"{fps:g} fps do not divide the arena's 120 Hz", "Use --fps 30 or 60")
-    return DirectArena(situation, seed, fps=fps, size=size, driver=driver, noise=noise)
+    return DirectArena(situation, seed, fps=fps, size=size, driver=driver, noise=noise, coach=coach)
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What a drive runs on.
+
+    Attributes:
+        frames: What is seen.
+        sink: What is pressed, wrapped in the safety rules.
+        person: Who may take the pad from the policy, None for nobody.
+        kill_switch: Notices a hand on the physical gamepad; None where there is none, or where it is the person's.
+    """
+
+    frames: FrameSource
+    sink: ControllerSink
+    person: Person | None = None
+    kill_switch: TouchMonitor | None = None
 
 
 @contextmanager
-def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[tuple[FrameSource, ControllerSink]]:
-    """Open what `eval.py` drives: frames and the pad that is pressed, wrapped in the safety rules.
+def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[Drive]:
+    """Open what `eval.py` drives, and those who watch over it.
 
     Args:
         config: Which devices.
@@ -149,26 +209,48 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
         size: (width, height) in px of the pictures the policy learned from.
 
     Raises:
-        UserError: No display, no window in time, /dev/uinput not writable, no arena.
+        UserError: No display, no window in time, /dev/uinput not writable, no arena, no gamepad to take over with.
     """
     if config.frames == "arena":
-        with _direct_arena(config.situation, config.seed, fps=fps, size=size, driver=None, noise=0.0) as arena:
-            yield arena, arena.sink if config.sink == "arena" else LogSink()
+        coach = config.takeover == "expert"
+        _warn_of_scoring_starts(config)
+        with _direct_arena(config.situation, config.seed, fps=fps, size=size, coach=coach) as arena:
+            sink = arena.sink if config.sink == "arena" else LogSink()
+            yield Drive(arena, sink, arena.person if coach else None)
         return
     if config.replay_path is not None:
         from rl_utils.recordings import open_recordings
         from rl_utils.replay import ReplayFrames
 
         with ReplayFrames(_one_recording(open_recordings([config.replay_path]), config.replay_path)) as replay:
-            yield replay, LogSink()
+            yield Drive(replay, LogSink())
         return
     from rl_utils.get_current_frame import WindowFrames
     from rl_utils.picture_watch import FROZEN_DRIVE_S
 
-    with WindowFrames(config.window, size, frozen_s=FROZEN_DRIVE_S) as frames:
+    with ExitStack() as stack:
+        frames = stack.enter_context(WindowFrames(config.window, size, frozen_s=FROZEN_DRIVE_S))
         frames.wait_for_window(config.wait)
-        with _open_sink(config, frames) as sink:
-            yield frames, sink
+        # Before the virtual pad, which then is the first thing to go, released.
+        person = _open_person(config)
+        if person is not None:
+            stack.enter_context(person)
+        watched = config.sink != "log" and config.takeover != "pad"
+        switch = _open_kill_switch(config) if watched else None
+        if switch is not None:
+            stack.enter_context(switch)
+        yield Drive(frames, stack.enter_context(_open_sink(config, frames)), person, switch)
+
+
+def _warn_of_scoring_starts(config: EvalConfig) -> None:
+    from rl_utils.arena.situations import SCORING_SEEDS
+
+    if config.record is not None and config.seed >= SCORING_SEEDS:
+        logger.warning(
+            "Starts from seed %d on are kept for scoring: to learn from this recording, use --situation training with a"
+            " smaller --seed",
+            SCORING_SEEDS,
+        )
 
 
 def _one_recording(recordings: list[Recording], path: Path) -> Recording:
@@ -196,20 +278,50 @@ def _open_sink(config: EvalConfig, frames: FrameSource) -> ControllerSink:
     if not frames.info.is_arena:
         require_offline_promise(given=config.yes_offline)
     from rl_utils.apply_inputs import InputApplier
+    from rl_utils.pad_finder import list_pads
+    from rl_utils.split_screen import pads_beside_ours
 
+    for sentence in pads_beside_ours(list_pads(), own_ids=XBOX_360_PAD[:2]):
+        logger.warning("%s", sentence)
     applier = InputApplier(allow_menu=config.allow_menu, dead_zone=config.dead_zone)
     time.sleep(NEW_PAD_S)
     return SafeSink(applier, allow_menu=config.allow_menu, guard=guard)
 
 
-def open_kill_switch(config: EvalConfig) -> TouchMonitor | None:
+def _open_person(config: EvalConfig) -> Person | None:
+    """Who may take the pad from the policy.
+
+    Raises:
+        UserError: There is no gamepad to do it with, or no arena.
+    """
+    if config.takeover == "off":
+        return None
+    if config.takeover == "expert":
+        from rl_utils.arena.link import ArenaCoach
+
+        return ArenaCoach(arena_socket())
+    from rl_utils.takeover import PadTakeover
+
+    pad: ControllerSource
+    if config.sink == "arena" and config.device is None:
+        from rl_utils.arena.link import ArenaHand
+
+        pad = ArenaHand(arena_socket())  # its window hears every gamepad, and the keyboard
+    else:
+        from rl_utils.controller_reader import ControllerReader
+
+        pad = ControllerReader(config.device)
+    return PadTakeover(pad, give_back_s=config.give_back_s, allow_menu=config.allow_menu)
+
+
+def _open_kill_switch(config: EvalConfig) -> TouchMonitor | None:
     """Watch the physical gamepad, whose touch ends the drive; None where there is none and none was asked for.
 
     Raises:
         UserError: The gamepad named with --device is not there.
     """
     from rl_utils.controller_reader import ControllerReader
-    from rl_utils.safety import TouchMonitor
+    from rl_utils.takeover import TouchMonitor
 
     try:
         return TouchMonitor(ControllerReader(config.device))

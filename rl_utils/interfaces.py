@@ -1,7 +1,8 @@
 """What flows through the toolkit (Frame, Inputs) and the four kinds of device and policy that loops are written for.
 
 A window, a recorded session and the practice arena are all FrameSources; a pad, a recording and the arena's socket are
-ControllerSources; uinput, the arena and a log file are ControllerSinks. Loops never know which one they hold.
+ControllerSources; uinput, the arena and a log file are ControllerSinks. Loops never know which one they hold. A Person
+may take the pad from a Policy while it drives.
 All of them are context managers; leaving one frees its resources, and a sink releases every control first.
 All times are CLOCK_MONOTONIC nanoseconds, except in simulated time (`FrameSource.real_time` is False).
 """
@@ -12,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +131,8 @@ class PadInfo:
         path: Device node, empty where there is none.
         ranges: control name → (minimum, rest, maximum) in device units.
         state_names: Names of the elements of `Inputs.state`, empty without state.
+        reason: Why this profile: "by its driver (xpad)".
+        codes: "keys" and "axes": evdev code in hexadecimal → control, so that the raw events keep their meaning.
     """
 
     name: str
@@ -138,6 +141,8 @@ class PadInfo:
     path: str = ""
     ranges: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     state_names: tuple[str, ...] = ()
+    reason: str = ""
+    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class Device(ABC):
@@ -233,6 +238,8 @@ class Policy(ABC):
 
     fps: float
     """The rate it was made for, in Hz."""
+    sees: Literal["pictures", "state"] = "pictures"
+    """What `act` is shown. The practice arena alone can show its state: 24 numbers, as recordings from it hold them."""
 
     @abstractmethod
     def reset(self) -> None:
@@ -241,3 +248,23 @@ class Policy(ABC):
     @abstractmethod
     def act(self, image: Image) -> InputVector:
         """Answer one frame. (H, W, 3) uint8 RGB → (19,) float32 in [0, 1], buttons exactly 0 or 1."""
+
+
+class Person(Device):
+    """Somebody who watches a policy drive and may take the pad from it."""
+
+    name: str = "YOU"
+    """As the status line calls them while they drive."""
+
+    @abstractmethod
+    def take(self) -> InputVector | None:
+        """What they press now, while they hold the pad; None while it is the policy's. Asked once per tick.
+
+        Returns:
+            (19,) float32 in [0, 1], a new array.
+        """
+
+    @property
+    def lost(self) -> str:
+        """Why they can no longer take the pad, which ends the drive; "" while they can."""
+        return ""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import time
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -12,7 +15,10 @@ from rl_utils.console import log
 from rl_utils.controls import NAMES
 from rl_utils.data_batcher import BatchSaver
 from rl_utils.errors import UserError
-from rl_utils.interfaces import Device, Frame, FrameInfo, Inputs, InputVector, PadInfo, Source
+from rl_utils.interfaces import Device, Flag, Frame, FrameInfo, Inputs, InputVector, PadInfo, Source
+
+PRE_TAKEOVER_S: Final = 1.5
+"""So long before a takeover the policy was already wrong: a person needs 0.5 to 1 s to see it and to grab the pad."""
 
 
 class InputLog(Device):
@@ -34,9 +40,9 @@ class InputLog(Device):
                 f"{path} cannot be written ({error.strerror})", "Name another file with --log-inputs"
             ) from error
 
-    def on_tick(self, frame: Frame, inputs: InputVector) -> None:
+    def on_tick(self, frame: Frame, inputs: Inputs, segment: int) -> None:
         """Keep a row."""
-        self._rows.append(inputs.copy())
+        self._rows.append(inputs.values)
 
     def on_pause(self) -> None:
         """A pause leaves no row."""
@@ -54,7 +60,12 @@ class InputLog(Device):
 
 
 class DriveRecorder(Device):
-    """`--record DIR`: what the bot saw and did, as a session with source = policy."""
+    """`--record DIR`: what was seen and pressed, as a session with source = policy or takeover.
+
+    The policy's samples are handed on `PRE_TAKEOVER_S` late, so that those that turn out to lead to a takeover can be
+    flagged; a person's are handed on at once. So should the process be killed, at most that much of the policy's own
+    driving is missing besides what `BatchSaver` may lose.
+    """
 
     def __init__(self, out: Path, frames: FrameInfo, *, fps: float, block: bool) -> None:
         self._out = out
@@ -62,10 +73,9 @@ class DriveRecorder(Device):
         self._fps = fps
         self._block = block
         self._saver: BatchSaver | None = None
-        self._segment = 0
-        self._paused = False
+        self._waiting: deque[_Sample] = deque()
 
-    def on_tick(self, frame: Frame, inputs: InputVector) -> None:
+    def on_tick(self, frame: Frame, inputs: Inputs, segment: int) -> None:
         """Queue the sample."""
         if self._saver is None:
             height, width = frame.image.shape[:2]
@@ -73,21 +83,42 @@ class DriveRecorder(Device):
             self._saver = BatchSaver(
                 self._out, fps=self._fps, size=(width, height), frames=self._frames, pad=pad, block=self._block
             )
-        self._segment += self._paused
-        self._paused = False
-        sample = Inputs(inputs.copy(), frame.t_ns, source=Source.POLICY)
-        self._saver.add(frame, sample, segment=self._segment)
+        since_ns = frame.t_ns - round(PRE_TAKEOVER_S * 1e9)
+        self._hand_on(until_ns=since_ns)
+        taken = inputs.source is Source.TAKEOVER
+        if taken and self._waiting:
+            for sample in self._waiting:  # a takeover is no judgement of what was before a cut
+                sample.flags |= Flag.PRE_TAKEOVER if sample.segment == segment else Flag(0)
+        flags = Flag.DUPLICATE if frame.duplicate else Flag(0)
+        self._waiting.append(_Sample(frame, inputs, segment, flags))
+        if taken:
+            self._hand_on()
 
     def on_pause(self) -> None:
         """What follows does not continue what was."""
-        self._paused = self._saver is not None
+        self._hand_on()
 
     def close(self) -> None:
         """Finish the session and say where it is."""
         if self._saver is not None:
+            self._hand_on()
             self._saver.close()
             log(f"Recorded the drive in {self._saver.folder}.")
             self._saver = None
+
+    def _hand_on(self, *, until_ns: int | None = None) -> None:
+        while self._waiting and (until_ns is None or self._waiting[0].frame.t_ns < until_ns):
+            sample = self._waiting.popleft()
+            assert self._saver is not None
+            self._saver.add(sample.frame, sample.inputs, segment=sample.segment, flags=int(sample.flags))
+
+
+@dataclass
+class _Sample:
+    frame: Frame
+    inputs: Inputs
+    segment: int
+    flags: Flag
 
 
 class Show(Device):
@@ -101,16 +132,15 @@ class Show(Device):
         self._view = LiveView(title)
         self._next = 0.0
 
-    def on_tick(self, frame: Frame, inputs: InputVector) -> None:
+    def on_tick(self, frame: Frame, inputs: Inputs, segment: int) -> None:
         """Hand over the newest picture and inputs; older ones may be skipped."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self.EVERY_S
-            self._view.update(frame.image, inputs)
+            self._view.update(frame.image, inputs.values, inputs.source)
 
     def on_pause(self) -> None:
         """Show the released pad."""
-        self._view.pause()
         self._view.pause()
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rl_utils.controls import N_CONTROLS, REST
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Device, Image, InputVector, Source
-from rl_utils.overlay import PREDICTED
+from rl_utils.overlay import PREDICTED, RECORDED
 from rl_utils.scene import SCENE_SIZE, Caption, draw_scene
 from rl_utils.viewer import Viewer, check_viewer
 
@@ -47,7 +47,9 @@ class _Shared:
         self.inputs: NDArray[np.float32] = whole[_HEADER * 8 : _PIXELS_AT].view(np.float32)
         self.pixels: NDArray[np.uint8] = whole[_PIXELS_AT:]
 
-    def write(self, image: Image | None, inputs: InputVector, *, frames: int, t_ns: int) -> None:
+    def write(
+        self, image: Image | None, inputs: InputVector, *, frames: int, t_ns: int, source: int = Source.POLICY
+    ) -> None:
         """Replace the sample; without an image the picture stays."""
         self.header[_VERSION] += 1
         if image is not None:
@@ -59,7 +61,7 @@ class _Shared:
             self.header[_WIDTH], self.header[_HEIGHT] = width, height
             self.pixels[: image.size].reshape(image.shape)[:] = image
         self.inputs[:] = inputs
-        self.header[_FRAMES], self.header[_TIME_NS] = frames, t_ns
+        self.header[_FRAMES], self.header[_TIME_NS], self.header[_SOURCE] = frames, t_ns, source
         self.header[_PAUSED] = image is None
         self.header[_VERSION] += 1
 
@@ -75,7 +77,7 @@ class _Shared:
         return (version, image, inputs, header) if self.header[_VERSION] == version else None
 
 
-_VERSION, _WIDTH, _HEIGHT, _PAUSED, _FRAMES, _TIME_NS = range(6)
+_VERSION, _WIDTH, _HEIGHT, _PAUSED, _FRAMES, _TIME_NS, _SOURCE = range(7)
 _HEADER: Final = 8
 _PIXELS_AT: Final = _HEADER * 8 + N_CONTROLS * 4
 
@@ -109,17 +111,18 @@ class LiveView(Device):
             self.close()
             raise UserError(problem[0], problem[1]) if problem[1] else RuntimeError(f"live view: {problem[0]}")
 
-    def update(self, image: Image, inputs: InputVector) -> None:
+    def update(self, image: Image, inputs: InputVector, source: Source = Source.POLICY) -> None:
         """Show this picture and these inputs next. Costs a copy.
 
         Args:
             image: (H, W, 3) uint8 RGB of any size.
             inputs: (19,) float32 in [0, 1].
+            source: Who holds the pad: the policy's inputs and a person's have different colours.
         """
         now = time.monotonic_ns()
         self._began_ns = self._began_ns or now
         self._frames += 1
-        self._shared.write(image, inputs, frames=self._frames, t_ns=now - self._began_ns)
+        self._shared.write(image, inputs, frames=self._frames, t_ns=now - self._began_ns, source=source)
 
     def pause(self) -> None:
         """Show the released pad under the last picture."""
@@ -172,5 +175,7 @@ def _draw_until_closed(viewer: Viewer, shared: _Shared, connection: Connection) 
         drawn, image, inputs, header = sample
         next_s = now + 1 / DRAW_HZ
         note = "released" if header[_PAUSED] else ""
-        caption = Caption(header[_TIME_NS] / 1e9, int(header[_FRAMES]), source=Source.POLICY, note=note)
-        viewer.show(draw_scene(image, inputs, caption, colour=PREDICTED))
+        source = Source(int(header[_SOURCE]))
+        caption = Caption(header[_TIME_NS] / 1e9, int(header[_FRAMES]), source=source, note=note)
+        colour = RECORDED if source is Source.TAKEOVER else PREDICTED
+        viewer.show(draw_scene(image, inputs, caption, colour=colour))

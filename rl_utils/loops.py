@@ -1,6 +1,6 @@
-"""The two loops of the product, written on interfaces only: `record` (play → files) and `drive` (frames → pad).
+"""The driving loop, written on interfaces only: frames → policy → pad; `record_loop` is the recording one.
 
-Everything else listens: recording what a bot does, the log, the live view are subscribers, so that neither loop has an
+Everything else listens: recording what a bot does, the log, the live view are subscribers, so that the loop has no
 option for them. Inside a tick nothing touches the disk, starts a process or prints.
 """
 
@@ -14,153 +14,30 @@ from typing import Protocol
 import numpy as np
 
 from rl_utils.cuts import CutDetector
-from rl_utils.data_batcher import BatchSaver
+from rl_utils.data_batcher import GAP_NS
 from rl_utils.interfaces import (
     ControllerSink,
-    ControllerSource,
-    Flag,
     Frame,
     FrameSource,
     Inputs,
-    InputVector,
+    Person,
     Policy,
+    Source,
 )
-from rl_utils.pacing import LATE_SHARE, Pacer, Tick, real_time_pacer
-
-GAP_NS = 1_000_000_000
-"""Longer without a sample and the next one begins a new segment (recording format, version 1)."""
-
-Stop = Callable[[], bool]
-
-
-class SegmentCounter:
-    """Numbers the stretches of a recording within which consecutive samples belong together."""
-
-    def __init__(self, *, find_cuts: bool) -> None:
-        self.segment = 0
-        self._cuts = CutDetector() if find_cuts else None
-        self._last_ns: int | None = None
-        self._episode: int | None = None
-        self._broken = False
-
-    def interrupt(self) -> None:
-        """Something was left out here: focus lost, pause, pad unplugged."""
-        self._broken = True
-
-    def next(self, frame: Frame, inputs: Inputs) -> int:
-        """Return the segment of this sample."""
-        cut = self._cuts is not None and self._cuts.is_cut(frame.image)
-        first = self._last_ns is None
-        gap = self._last_ns is not None and frame.t_ns - self._last_ns > GAP_NS
-        reset = self._episode is not None and inputs.episode != self._episode
-        if not first and (self._broken or cut or gap or reset):
-            self.segment += 1
-        self._broken = False
-        self._last_ns = frame.t_ns
-        self._episode = inputs.episode
-        return self.segment
-
-
-@dataclass
-class RecordProgress:
-    """What the recording loop has seen so far; `record` returns the final one."""
-
-    samples: int = 0
-    late: int = 0
-    missed: int = 0
-    gaps: int = 0
-    problem: str = ""
-    ended_by: str = ""
-    recorded_s: float = 0.0
-    pad_activity: int = 0
-
-
-RecordListener = Callable[[RecordProgress, Frame | None, Inputs | None, int], None]
-
-
-def record(
-    frames: FrameSource,
-    pad: ControllerSource,
-    saver: BatchSaver,
-    *,
-    fps: float,
-    stop: Stop,
-    seconds: float | None = None,
-    on_tick: RecordListener | None = None,
-    pacer: Pacer | None = None,
-) -> RecordProgress:
-    """Pair every frame with the pad's state at its time and hand both to the saver, until told to stop.
-
-    Args:
-        frames: The game; while it has nothing to take, nothing is recorded and a new segment begins.
-        pad: Whose inputs are stored. Unplugging it interrupts the recording.
-        saver: Opened session.
-        fps: Samples per second; sources that are not real-time are read as fast as they come.
-        stop: Asked once per tick.
-        seconds: Recorded time after which to end.
-        on_tick: Told about every pass: progress, the sample or None, and its flags.
-        pacer: The clock; by default the real one where the frames are real-time.
-
-    Raises:
-        UserError: The disk filled up.
-    """
-    done = RecordProgress()
-    if pacer is None and frames.real_time:
-        pacer = real_time_pacer(fps)
-    segments = SegmentCounter(find_cuts=not frames.info.is_arena)
-    limit = None if seconds is None else round(seconds * fps)
-    previous: InputVector | None = None
-    while not stop():
-        tick = pacer.wait() if pacer is not None else None
-        frame = frames.read()
-        problem = frames.problem if frame is None else "" if pad.connected else "gamepad unplugged"
-        if frame is None or problem:
-            if frame is None and frames.exhausted:
-                done.ended_by = "no further frames"
-                break
-            if frame is None or not pad.connected:
-                pad.at(time.monotonic_ns() if frame is None else frame.t_ns)  # what was pressed meanwhile is not play
-            pad.take_events()
-            segments.interrupt()
-            done.gaps += not done.problem and done.samples > 0
-            done.problem = problem or "nothing to capture"
-            if on_tick is not None:
-                on_tick(done, None, None, 0)
-            continue
-        resumed, done.problem = bool(done.problem), ""
-        inputs = pad.at(frame.t_ns)
-        flags = _flags(frame, tick, pacer, after_pause=resumed or done.samples == 0)
-        segment = segments.next(frame, inputs)
-        saver.add(frame, inputs, segment=segment, flags=flags, events=pad.take_events())
-        done.samples += 1
-        done.recorded_s = done.samples / fps
-        done.late += bool(flags & Flag.LATE)
-        done.missed += tick.missed if tick is not None and not resumed else 0
-        done.pad_activity += previous is not None and not np.array_equal(previous, inputs.values)
-        previous = inputs.values
-        if on_tick is not None:
-            on_tick(done, frame, inputs, flags)
-        if limit is not None and done.samples >= limit:
-            done.ended_by = "--seconds reached"
-            break
-    done.ended_by = done.ended_by or "stopped"
-    return done
-
-
-def _flags(frame: Frame, tick: Tick | None, pacer: Pacer | None, *, after_pause: bool) -> int:
-    flags = Flag.DUPLICATE if frame.duplicate else Flag(0)
-    if tick is not None and pacer is not None and not after_pause:
-        # Between its deadline and the reading of the window the loop may have been put to sleep, too.
-        late = frame.t_ns - tick.deadline_ns > LATE_SHARE * pacer.period_ns
-        flags |= Flag.LATE if late or tick.is_late(pacer.period_ns) else Flag(0)
-    return int(flags)
+from rl_utils.pacing import Pacer, Tick, real_time_pacer
 
 
 class DriveSubscriber(Protocol):
     """Listens to a drive. Called inside the loop: must return at once."""
 
-    def on_tick(self, frame: Frame, inputs: InputVector) -> None:
-        """The policy answered `frame` with `inputs`, and the pad was set."""
+    def on_tick(self, frame: Frame, inputs: Inputs, segment: int) -> None:
+        """The pad was set to `inputs` in answer to `frame`; `inputs.source` tells by whom.
+
+        Args:
+            frame: What was seen.
+            inputs: What was pressed, and who held the pad: policy or takeover.
+            segment: Grows whenever the picture does not continue the previous one.
+        """
 
     def on_pause(self) -> None:
         """The pad was released because there was nothing to look at."""
@@ -177,12 +54,20 @@ class DriveProgress:
     problem: str = ""
     ended_by: str = ""
     driven_s: float = 0.0
+    taken_by: str = ""
+    takeovers: int = 0
+    taken_ticks: int = 0
     latencies_ms: list[float] = field(default_factory=list)
 
     def latency_ms(self, percentile: float, *, last: int | None = None) -> float:
         """Frame-to-pad latency of all ticks, or of the last ones. 0 before the first."""
         values = self.latencies_ms if last is None else self.latencies_ms[-last:]
         return float(np.percentile(values, percentile)) if values else 0.0
+
+    @property
+    def taken_share(self) -> float:
+        """Share of the drive in which somebody else than the policy held the pad."""
+        return self.taken_ticks / self.ticks if self.ticks else 0.0
 
 
 def drive(
@@ -193,6 +78,7 @@ def drive(
     fps: float,
     stop: Callable[[], str],
     minutes: float | None = None,
+    person: Person | None = None,
     subscribers: Sequence[DriveSubscriber] = (),
     on_status: Callable[[DriveProgress], None] | None = None,
     pacer: Pacer | None = None,
@@ -206,18 +92,19 @@ def drive(
         fps: Decisions per second; sources that are not real-time are read as fast as they come.
         stop: Asked once per tick, before anything is pressed; a reason ends the drive.
         minutes: Driven time after which to end.
+        person: Who may take the pad from the policy; losing them ends the drive.
         subscribers: Listeners to every tick.
         on_status: Told about every pass, for a status line.
         pacer: The clock; by default the real one where the frames are real-time.
     """
     if pacer is None and frames.real_time:
         pacer = real_time_pacer(fps)
-    hands = _Hands(frames, policy, sink, subscribers)
+    hands = _Hands(frames, policy, sink, person, subscribers)
     done = hands.done
     limit = None if minutes is None else max(1, round(minutes * 60 * fps))
     policy.reset()
     try:
-        while not (reason := stop()):
+        while not (reason := stop() or (person.lost if person is not None else "")):
             tick = pacer.wait() if pacer is not None else None
             frame = frames.read()
             if frame is not None:
@@ -245,15 +132,23 @@ class _Hands:
     """What `drive` does in one pass: answer a frame, or let go because there is none."""
 
     def __init__(
-        self, frames: FrameSource, policy: Policy, sink: ControllerSink, subscribers: Sequence[DriveSubscriber]
+        self,
+        frames: FrameSource,
+        policy: Policy,
+        sink: ControllerSink,
+        person: Person | None,
+        subscribers: Sequence[DriveSubscriber],
     ) -> None:
         self.done = DriveProgress()
         self._frames = frames
         self._policy = policy
         self._sink = sink
+        self._person = person
         self._subscribers = subscribers
         self._cuts = CutDetector() if frames.real_time else None
-        self._segment = frames.segment
+        self._episode = frames.segment
+        self._segment = 0
+        self._last_ns: int | None = None
 
     def count(self, tick: Tick, period_ns: int) -> None:
         """Count lateness, but not that of the first tick or of the first one after a pause."""
@@ -262,41 +157,71 @@ class _Hands:
             self.done.missed += tick.missed
 
     def answer(self, frame: Frame) -> None:
-        """Look, decide, press, tell."""
+        """Look, decide, press, tell. While a person holds the pad, their inputs go out and the policy only watches."""
         done = self.done
-        done.problem = ""
-        cut = self._cuts is not None and self._cuts.is_cut(frame.image)
-        if cut or self._frames.segment != self._segment:
-            self._policy.reset()
-            self._segment = self._frames.segment
-        inputs = self._policy.act(frame.image)
-        self._sink.apply(inputs)
+        self._begin(frame)
+        taken = self._person.take() if self._person is not None else None
+        values = self._policy.act(frame.image) if taken is None else taken
+        self._sink.apply(values)
         if self._frames.real_time:
             done.latencies_ms.append((time.monotonic_ns() - frame.t_ns) / 1e6)
+        if taken is None:
+            done.taken_by = ""
+        else:
+            self._policy.act(frame.image)  # so that it knows the past when it gets the pad back
+            assert self._person is not None
+            done.takeovers += not done.taken_by
+            done.taken_ticks += 1
+            done.taken_by = self._person.name
         done.ticks += 1
+        source = Source.POLICY if taken is None else Source.TAKEOVER
+        inputs = Inputs(values.copy(), frame.t_ns, episode=self._episode, source=source)
         for subscriber in self._subscribers:
-            subscriber.on_tick(frame, inputs)
+            subscriber.on_tick(frame, inputs, self._segment)
 
     def pause(self) -> None:
-        """Release everything, first of all, on the tick on which the picture was lost."""
+        """Release everything, first of all, on the tick on which the picture was lost, whoever pressed it."""
         if not self.done.problem:
             self._sink.release()
             self._policy.reset()
             self.done.pauses += 1
             for subscriber in self._subscribers:
                 subscriber.on_pause()
+        if self._person is not None:
+            self._person.take()  # what is pressed meanwhile is for something else than the game
+        self.done.taken_by = ""
         self.done.problem = self._frames.problem or "nothing to capture"
 
+    def _begin(self, frame: Frame) -> None:
+        """Note whether this picture continues the last one; where it does not, the policy forgets the past."""
+        cut = self._cuts is not None and self._cuts.is_cut(frame.image)
+        gap = self._last_ns is not None and frame.t_ns - self._last_ns > GAP_NS
+        if cut or gap or self._frames.segment != self._episode:
+            self._policy.reset()
+        if self._last_ns is not None and (cut or gap or self.done.problem or self._frames.segment != self._episode):
+            self._segment += 1
+        self._episode = self._frames.segment
+        self._last_ns = frame.t_ns
+        self.done.problem = ""
 
-def drive_status(done: DriveProgress, minutes: float, *, real_time: bool = True) -> str:
-    """The live line of a drive."""
+
+def drive_status(done: DriveProgress, minutes: float, *, real_time: bool = True, hint: str = "Ctrl+C to stop") -> str:
+    """The live line of a drive: who drives, for how long, how fast, and what a person can do about it.
+
+    Args:
+        done: The drive so far.
+        minutes: Its limit.
+        real_time: Whether time means anything.
+        hint: What a person can do while the bot drives; short, so that the line fits a terminal.
+    """
+    taken = f" | {done.takeovers} takeovers, {done.taken_share:.0%}" if done.takeovers else ""
     if not real_time:
-        return f"{done.ticks} frames"
-    head = f"released: {done.problem}" if done.problem else "BOT DRIVING"
+        return f"{done.ticks} frames{taken}"
+    head = f"released: {done.problem}" if done.problem else f"{done.taken_by or 'BOT'} DRIVING"
     recent = 300
     times = f"{_clock(done.driven_s)} of {_clock(minutes * 60)}"
     latency = f"latency p50 {done.latency_ms(50, last=recent):.1f} p99 {done.latency_ms(99, last=recent):.1f} ms"
-    return f"{head} | {times} | {latency} | {done.late} late | Ctrl+C or touch your gamepad to stop"
+    return f"{head} | {times}{taken} | {latency} | {done.late} late | {hint}"
 
 
 def _clock(seconds: float) -> str:

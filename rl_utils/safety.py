@@ -8,22 +8,19 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import numpy as np
 
-from rl_utils.controls import MENU_BUTTONS, REST, STICKS, TRIGGERS, Control
+from rl_utils.controls import MENU_BUTTONS, STICKS, Control
 from rl_utils.errors import UserError
-from rl_utils.interfaces import ControllerSink, ControllerSource, Device, InputVector
+from rl_utils.interfaces import ControllerSink, InputVector
 
 log = logging.getLogger(__name__)
 
@@ -261,80 +258,3 @@ class SafeSink(ControllerSink):
         if not self._holds:
             return self._stale_s
         return max(0.0, self._fresh + self._stale_s - time.monotonic())
-
-
-@contextmanager
-def released_on_signals(sink: ControllerSink) -> Iterator[None]:
-    """Inside, SIGINT, SIGTERM and SIGHUP release `sink` at once and then end the loop as Ctrl+C does.
-
-    Signals that were ignored before stay ignored. Only the main thread can catch signals; elsewhere nothing happens.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # as signal calls it
-        sink.release()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    caught = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in caught:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in caught:
-            signal.signal(number, before[number])
-
-
-STICK_TOUCH: Final = 0.15
-"""A stick that moved by this share of its whole way was moved by a person: worn ones drift by up to 5 %, a bumped table
-moves them less than 10 %."""
-TRIGGER_TOUCH: Final = 0.15
-
-
-class TouchMonitor(Device):
-    """Notices when a person takes the physical pad: the bot's kill switch.
-
-    Compares with the pad's state when it was made, so that a drifting stick is no touch; a pad that is unplugged is.
-
-    Args:
-        pad: The physical pad. Closed with this one.
-        now_ns: The clock of `pad`.
-    """
-
-    def __init__(self, pad: ControllerSource, *, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        self._pad = pad
-        self._now_ns = now_ns
-        self._start = pad.at(now_ns()).values
-        self._last = self._start
-        self.reason = ""
-        """What was touched first; "" while nothing was."""
-
-    def touched(self) -> bool:
-        """Whether the pad was touched since this object was made. Cheap enough for every tick."""
-        if not self.reason:
-            values = self._pad.at(self._now_ns()).values
-            self.reason = "the pad was unplugged" if not self._pad.connected else self._difference(values)
-            self._last = values
-            self._pad.take_events()  # nobody else wants them here
-        return bool(self.reason)
-
-    def close(self) -> None:
-        """Close the pad."""
-        self._pad.close()
-
-    def _difference(self, values: InputVector) -> str:
-        for control in Control:
-            now, start, last = float(values[control]), float(self._start[control]), float(self._last[control])
-            if control in STICKS:
-                touched = abs(now - start) > STICK_TOUCH
-            elif control in TRIGGERS:
-                touched = abs(now - start) > TRIGGER_TOUCH
-            else:  # a press: letting go of what was held from the start is none
-                touched = now not in (last, REST[control])
-            if touched:
-                verb = "was moved" if control in STICKS else "was pressed"
-                return f"{control.name.lower().replace('_', ' ')} {verb}"
-        return ""

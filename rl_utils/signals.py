@@ -25,16 +25,18 @@ class StopFlag:
 def stop_on_signals() -> Iterator[StopFlag]:
     """Turn the first stop signal into a flag; a second one acts as usual, in case the orderly way hangs.
 
-    Only for the main thread, as Python delivers signals there.
+    A signal that was ignored stays so: under nohup a terminal may be closed without stopping anything. Only for the
+    main thread, as Python delivers signals there.
     """
     flag = StopFlag()
-    before = {number: signal.getsignal(number) for number in STOPPING}
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         flag.signal = signal.Signals(number)
         signal.signal(number, before[signal.Signals(number)])
 
-    for number in STOPPING:
+    for number in before:
         signal.signal(number, on_signal)
     try:
         yield flag

@@ -19,24 +19,29 @@ MAX_STRETCHES: Final = 20
 
 
 def play_time(
-    timestamps_ns: NDArray[np.int64], firsts: NDArray[np.int64], period_s: NDArray[np.float64]
+    timestamps_ns: NDArray[np.int64],
+    firsts: NDArray[np.int64],
+    period_s: NDArray[np.float64],
+    learnt: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """A clock over all recordings that only runs while something is recorded.
+    """A clock over all recordings that only runs while something is recorded that is learnt from.
 
-    Pauses and the borders of recordings count as one frame, so a gap on this clock is never shorter in real time.
+    Pauses and the borders of recordings count as one frame, a policy's own driving not at all; so a gap on this clock
+    is never shorter in real time, and what is held out is a share of what can be learnt.
 
     Args:
         timestamps_ns: (N,) of all recordings, one after the other.
         firsts: (N,) index of the first sample of each sample's segment.
         period_s: (N,) target time between frames.
+        learnt: (N,) whether anything is learnt from each sample.
 
     Returns:
-        (N,) float64 seconds, rising.
+        (N,) float64 seconds, never falling.
     """
     steps = np.diff(timestamps_ns, prepend=timestamps_ns[:1]) / 1e9
     joined = np.arange(len(firsts)) > firsts
     steps = np.where(joined, np.clip(steps, 0.1 * period_s, 2 * period_s), period_s)
-    return np.cumsum(steps)
+    return np.cumsum(np.where(learnt, steps, 0))
 
 
 def split_by_time(
@@ -45,7 +50,7 @@ def split_by_time(
     """Hold out stretches that are spread over the play, one at a random place in each period.
 
     Args:
-        time_s: (N,) rising, from `play_time`.
+        time_s: (N,) from `play_time`.
         share: Of the time, how much is held out.
         gap_s: Left out on both sides of a held-out stretch.
         seed: Of the places.

@@ -48,6 +48,7 @@ def record(
     segments: np.ndarray | None = None,
     episodes: np.ndarray | None = None,
     source: Source = Source.HUMAN,
+    sources: np.ndarray | None = None,
     flags: np.ndarray | None = None,
 ) -> Path:
     """Write one session; returns its folder."""
@@ -68,7 +69,7 @@ def record(
                 t_ns,
                 labels=None if labels is None else labels[i],
                 episode=0 if episodes is None else int(episodes[i]),
-                source=source,
+                source=source if sources is None else Source(int(sources[i])),
             )
             saver.add(
                 Frame(np.ascontiguousarray(frames[i]), t_ns),

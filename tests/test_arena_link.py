@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl_utils.arena.link import ArenaPad, ArenaSink
+from rl_utils.arena.link import ArenaCoach, ArenaHand, ArenaPad, ArenaSink
 from rl_utils.arena.server import MAX_CLIENTS, SILENCE_NS, Achievements, LinkServer
 from rl_utils.arena.wire import (
     MAX_PACKET,
@@ -169,7 +169,7 @@ def test_pad_messages_are_small() -> None:
 def test_a_pad_hands_out_the_state_of_the_moment(arena: Running, path: Path) -> None:
     """A frame must get the inputs of its own time, not those read later."""
     with ArenaPad(path) as reader:
-        until(lambda: arena.server.pads == 1)
+        until(lambda: arena.server.has("pad"))
         state, scripted = np.array([3.0, 4.0], np.float32), Source.SCRIPTED
         arena.publish(
             message(
@@ -195,7 +195,7 @@ def test_a_pad_hands_out_the_state_of_the_moment(arena: Running, path: Path) -> 
 def test_taps_between_two_frames_are_kept_once(arena: Running, path: Path) -> None:
     """A jump that is pressed and released between two frames happened, and only in one of them."""
     with ArenaPad(path) as reader:
-        until(lambda: arena.server.pads == 1)
+        until(lambda: arena.server.has("pad"))
         jump = pad(south=1, hat_x=0)
         arena.publish(message(10, REST), message(20, jump, labels=pad(south=1)), message(30, REST, labels=REST))
         tapped = reader.at(40)
@@ -210,7 +210,7 @@ def test_taps_between_two_frames_are_kept_once(arena: Running, path: Path) -> No
 def test_a_held_button_is_not_prolonged(arena: Running, path: Path) -> None:
     """A press that an earlier frame has already shown must not appear again after its release."""
     with ArenaPad(path) as reader:
-        until(lambda: arena.server.pads == 1)
+        until(lambda: arena.server.has("pad"))
         arena.publish(message(10, pad(east=1)), message(20, pad(east=1)), message(30, REST))
         assert reader.at(15).values[Control.EAST] == 1
         assert reader.at(35).values[Control.EAST] == 0
@@ -219,7 +219,7 @@ def test_a_held_button_is_not_prolonged(arena: Running, path: Path) -> None:
 def test_presses_do_not_reach_over_a_new_start(arena: Running, path: Path) -> None:
     """What was tapped in the last episode is no answer to the first picture of this one."""
     with ArenaPad(path) as reader:
-        until(lambda: arena.server.pads == 1)
+        until(lambda: arena.server.has("pad"))
         arena.publish(message(10, REST), message(20, pad(south=1)), message(30, REST, episode=1))
         assert reader.at(40).values[Control.SOUTH] == 0
 
@@ -295,18 +295,49 @@ def test_a_killed_sink_is_released(arena: Running, path: Path) -> None:
     until(lambda: arena.driven() is not None, 30)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    until(lambda: not arena.server.has_sink)
+    until(lambda: not arena.server.has("sink"))
     assert arena.driven() is None
     with ArenaSink(path) as sink:  # and the place is free for the next one
         sink.apply(pad(east=1))
         until(lambda: arena.driven() is not None)
 
 
+def test_hands_and_coaches_hear_their_own_and_only_where_somebody_may_drive(arena: Running, path: Path) -> None:
+    """A person's keys, the scripted driver's wishes and what is really pressed must never be taken for each other."""
+    with ArenaPad(path) as reader, ArenaHand(path) as hand, ArenaCoach(path) as coach:
+        until(lambda: all(arena.server.has(role) for role in ("pad", "hand", "coach")))
+        with arena.lock:
+            arena.server.publish(message(5, pad(east=1)))
+            arena.server.publish(message(5, pad(north=1)), role="hand")
+            arena.server.publish(message(5, pad(west=1), source=Source.SCRIPTED), role="coach")
+        assert np.array_equal(reader.at(10).values, pad(east=1))
+        assert np.array_equal(hand.at(10).values, pad(north=1))
+        assert coach.take() is None, "it only watches"
+        with arena.lock:
+            arena.server.publish(message(6, pad(west=1), source=Source.TAKEOVER), role="coach")
+        taken = coach.take()
+        assert taken is not None
+        assert np.array_equal(taken, pad(west=1))
+        assert coach.lost == ""
+
+
+def test_a_coach_whose_arena_is_gone_takes_nothing(path: Path) -> None:
+    """The last wish of an arena that was closed must not be pressed for ever."""
+    with LinkServer(path, about=ABOUT) as server:
+        running = Running(server)
+        coach = ArenaCoach(path)
+        running.stop()
+        server.publish(message(6, pad(west=1), source=Source.TAKEOVER), role="coach")
+        assert coach.take() is not None
+    assert coach.take() is None
+    coach.close()
+
+
 def test_only_one_program_drives(arena: Running, path: Path) -> None:
     """Two policies at one pad would be neither."""
     with ArenaSink(path), pytest.raises(UserError, match="Another program drives the arena"):
         ArenaSink(path)
-    assert arena.server.pads == 0
+    assert not arena.server.has("pad")
 
 
 def test_an_arena_that_plays_itself_says_so(path: Path) -> None:
@@ -389,12 +420,12 @@ def test_a_reader_that_sleeps_costs_the_arena_nothing(path: Path) -> None:
     with LinkServer(path, about=ABOUT) as server:
         running = Running(server)
         with ArenaPad(path) as reader:
-            until(lambda: server.pads == 1)
+            until(lambda: server.has("pad"))
             running.stop()
             big = np.zeros(200, np.float32)
             for number in range(20_000):
                 server.publish(message(number, pad(left_x=number % 2), state=big))
-            assert server.pads == 1
+            assert server.has("pad")
             reader.at(10**9)  # it wakes up, and the next state arrives
             server.publish(message(30_000, pad(left_x=0.75)))
             assert reader.at(10**9).values[Control.LEFT_X] == 0.75
@@ -405,7 +436,7 @@ def test_a_flood_does_not_stall_the_arena(path: Path) -> None:
     with LinkServer(path, about=ABOUT) as server:
         running = Running(server)
         with ArenaSink(path) as sink:
-            until(lambda: server.has_sink)
+            until(lambda: server.has("sink"))
             running.stop()
             for _ in range(50_000):
                 sink.apply(pad(east=1))
@@ -450,7 +481,7 @@ def test_a_sink_with_nonsense_numbers_is_dropped(arena: Running, path: Path) -> 
     """NaN from a broken policy must not reach the physics."""
     with ArenaSink(path) as sink:
         sink.apply(pad(left_x=float("nan")))
-        until(lambda: not arena.server.has_sink)
+        until(lambda: not arena.server.has("sink"))
         assert arena.driven() is None
     assert unpack_apply(pack_apply(pad(left_x=7.0, south=-3.0)))[[Control.LEFT_X, Control.SOUTH]].tolist() == [1.0, 0.0]
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rl_utils.batches import Augmentation, Batch, Batches, ahead, augment, mirror_inputs
+from rl_utils.batches import Augmentation, Batch, Batches, Variation, ahead, augment, mirror_inputs
 from rl_utils.controls import REST, Control
-from rl_utils.dataset import Samples, make_samples
+from rl_utils.dataset import Samples, Weights, make_samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore
 from rl_utils.interfaces import Flag, Source
@@ -33,7 +33,7 @@ def numbered_inputs(count: int) -> np.ndarray:
     return inputs
 
 
-def samples_of(recordings: list[Recording], **settings: float) -> Samples:
+def samples_of(recordings: list[Recording], **settings: object) -> Samples:
     defaults = {"val_share": 0.1, "val_gap_s": 2.0, "action_shift_ms": 0.0, "seed": 0}
     return make_samples(recordings, **(defaults | settings))  # type: ignore[arg-type]
 
@@ -72,9 +72,11 @@ def test_the_clock_of_play_stands_still_in_pauses() -> None:
     """An hour's break between two sessions must not count as held-out time."""
     times = np.array([0, 33, 66, 3_600_000, 3_600_033]) * 1_000_000
     firsts = np.array([0, 0, 0, 3, 3])
-    clock = play_time(times, firsts, np.full(5, 1 / 30))
+    clock = play_time(times, firsts, np.full(5, 1 / 30), np.full(5, True))
     assert clock[-1] - clock[0] < 0.2
     assert (np.diff(clock) > 0).all()
+    skipping = play_time(times, firsts, np.full(5, 1 / 30), np.array([1, 0, 0, 1, 1], bool))
+    assert skipping[-1] - skipping[0] < 0.1, "nor may a policy's own driving, else nothing of a drive may be held out"
 
 
 def test_play_that_is_too_short_is_one_line(tmp_path: Path) -> None:
@@ -134,16 +136,22 @@ def test_training_sees_what_play_sees(tmp_path: Path) -> None:
             np.testing.assert_array_equal(store.stacks(index, np.zeros(150, np.int64)), played[index])
 
 
+def mapped_files(folder: Path) -> list[str]:
+    """Files in a folder that this process has mapped, deleted ones included."""
+    return [line for line in Path("/proc/self/maps").read_text().splitlines() if f"{folder}/" in line]
+
+
 def test_article_files_that_do_not_fit_go_to_the_disk(tmp_path: Path) -> None:
     """Decoding one picture of an article file costs a second; a run would never end."""
     frames, inputs = marker_play(120, size=(320, 180))
     write_article_file(tmp_path / "article", frames, inputs)
     recordings = open_recordings([tmp_path / "article"])
     with loaded(recordings, tmp_path, cache_bytes=50 * 3 * SPEC.width * SPEC.height) as store:
-        assert (tmp_path / "frames.cache").exists()
         assert store.ready_share == 1
+        assert mapped_files(tmp_path)
         stacks = store.stacks(np.arange(120), np.zeros(120, np.int64))
-    assert not (tmp_path / "frames.cache").exists()
+    del store
+    assert not mapped_files(tmp_path)
     history = History(SPEC)
     np.testing.assert_array_equal(stacks, np.stack([history.push(frame) for frame in frames]))
 
@@ -202,6 +210,77 @@ def test_moments_before_a_takeover_are_not_learnt(tmp_path: Path) -> None:
     used = np.union1d(samples.train, samples.held_out)
     assert not ((used >= 300) & (used < 360)).any()
     assert ((used >= 400) & (used < 410)).any()
+
+
+def corrected_drive(folder: Path) -> list[Recording]:
+    """600 frames of a person's play, then a drive: policy, 60 frames before a takeover, the takeover, policy again."""
+    record(folder / "play", *marker_play(600))
+    frames, inputs = marker_play(600, seed=1)
+    inputs[380:400] = REST  # coasting
+    inputs[460:500] = REST  # letting go
+    source = np.repeat([Source.POLICY, Source.TAKEOVER, Source.POLICY], [300, 200, 100])
+    flags = np.zeros(600, np.uint8)
+    flags[240:300] = Flag.PRE_TAKEOVER
+    record(folder / "drive", frames, inputs, sources=source, flags=flags)
+    return open_recordings([folder / "play", folder / "drive"])
+
+
+def weights_of(samples: Samples) -> np.ndarray:
+    """The weight of each of the drive's frames; NaN where it is held out or in a gap."""
+    weights = np.zeros(1200)
+    weights[samples.train] = samples.weights
+    index = np.arange(1200)
+    near = np.abs(index[:, None] - samples.held_out[None]).min(1) <= 61 if len(samples.held_out) else index < 0
+    weights[near] = np.nan
+    assert (weights[:590][~near[:590]] == 1).all(), "a person's own play counts once"
+    return weights[600:]
+
+
+@pytest.mark.parametrize("given", [{}, {"policy": 0.5, "takeover": 3.0, "pre_takeover": 0.25}])
+def test_corrections_weigh_more_and_what_led_to_them_less(tmp_path: Path, given: dict[str, float]) -> None:
+    """Learning from corrections means: do as the person did who took over, not as the policy that had to be stopped."""
+    weights = Weights(**given)
+    found = weights_of(samples_of(corrected_drive(tmp_path), val_share=0.02, weights=weights))
+    expected = np.full(600, weights.policy)
+    expected[240:300] *= weights.pre_takeover
+    expected[300:460] = weights.takeover
+    expected[460:500] = 0  # else it would learn to do nothing
+    known = ~np.isnan(found)
+    assert known.sum() > 300
+    np.testing.assert_array_equal(found[known], expected[known])
+
+
+def test_a_correction_is_not_paired_with_the_policys_later_inputs(tmp_path: Path) -> None:
+    """With an action shift the last frames of a takeover would otherwise teach what the policy did after it."""
+    found = weights_of(samples_of(corrected_drive(tmp_path), val_share=0.02, action_shift_ms=100.0))
+    # 3 frames later: the letting go, and the policy, weigh nothing.
+    for index, weight in ((456, 2.0), (457, 0.0), (297, 0.0), (298, 0.0), (301, 2.0)):
+        assert np.isnan(found[index]) or found[index] == weight
+
+
+def test_labels_are_right_whoever_drove(tmp_path: Path) -> None:
+    """Relabelled play of a policy is worth as much as a demonstration, also shortly before a takeover."""
+    frames, inputs = marker_play(600)
+    flags = np.full(600, Flag.PRE_TAKEOVER, np.uint8)
+    record(tmp_path, frames, inputs, labels=inputs, source=Source.POLICY, flags=flags)
+    samples = samples_of(open_recordings([tmp_path]))
+    assert (samples.weights == 1).all()
+    assert len(samples.train) > 400
+
+
+def test_a_pass_holds_each_moment_as_often_as_it_weighs(tmp_path: Path) -> None:
+    """Rounding must not favour anyone, and a pass must always be of one length, else a resumed run would differ."""
+    samples = samples_of(
+        corrected_drive(tmp_path), val_share=0.02, weights=Weights(policy=0.3, takeover=2.5, pre_takeover=1.0)
+    )
+    passes = [samples.order(np.random.default_rng([1, epoch])) for epoch in range(40)]
+    assert {len(order) for order in passes} == {samples.per_pass}
+    counts = np.array([np.bincount(order, minlength=1200)[samples.train] for order in passes])
+    assert (np.abs(counts - samples.weights) < 1.01).all()
+    np.testing.assert_allclose(counts.mean(0), samples.weights, atol=0.25)
+    again = samples.order(np.random.default_rng([1, 0]))
+    np.testing.assert_array_equal(again, passes[0])
+    assert not np.array_equal(np.sort(passes[1]), np.sort(passes[0]))
 
 
 @pytest.mark.parametrize(("shift_ms", "frames"), [(0.0, 0), (100.0, 3), (-66.7, -2), (40.0, 1)])
@@ -272,7 +351,7 @@ def test_pictures_and_inputs_are_mirrored_together() -> None:
     """Each sample must be seen either as it was or wholly mirrored."""
     batch = random_batch()
     original = batch.stacks.copy()
-    seen = augment(batch, Augmentation(mirror=0.5), np.random.default_rng(0))
+    seen = augment(batch, Variation.draw(Augmentation(mirror=0.5), 64, np.random.default_rng(0)))
     mirrored = 0
     for i in range(64):
         if np.array_equal(seen.stacks[i], original[i]):
@@ -288,7 +367,7 @@ def test_pictures_and_inputs_are_mirrored_together() -> None:
 def test_shifts_move_all_pictures_of_a_stack_and_repeat_edges() -> None:
     """Pictures of one stack that move apart would be motion; black edges would tell that it is training."""
     batch = random_batch()
-    seen = augment(batch, Augmentation(shift_px=2), np.random.default_rng(0))
+    seen = augment(batch, Variation.draw(Augmentation(shift_px=2), 64, np.random.default_rng(0)))
     padded = np.pad(batch.stacks, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge")
     found = set()
     for i in range(64):

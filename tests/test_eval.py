@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -17,10 +18,12 @@ import torch
 import collect
 import eval as eval_script
 from rl_utils.controls import AXES, BUTTONS, NAMES, REST, Control
-from rl_utils.interfaces import Source
+from rl_utils.dataset import make_samples
+from rl_utils.interfaces import Flag, Source
 from rl_utils.model import RocketNet
 from rl_utils.recordings import open_recordings
 from tests.arena_process import running, running_arena
+from tests.x11_window import xdotool
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +139,83 @@ def test_every_way_out_releases_the_arenas_pad(
             wait_until(lambda: np.array_equal(pad.at(time.monotonic_ns()).values, REST))
 
 
+def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
+    x_display: str, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees the bot drive into a wall grabs the controls: car and recording are theirs, then the bot's."""
+    from rl_utils.arena.link import ArenaPad
+
+    socket, out = tmp_path / "arena.sock", tmp_path / "r"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "pad"):
+        options = ["--takeover", "pad", "--give-back-s", "0.3", "--record", str(out), "--minutes", "5"]
+        command = ["eval.py", "--inputs", str(recording), "--sink", "arena", *options]
+        with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
+
+            def held(control: Control) -> float:
+                return float(pad.at(time.monotonic_ns()).values[control])
+
+            wait_until(lambda: held(Control.RIGHT_TRIGGER) > 0.5)
+            xdotool("keydown", "s")
+            wait_until(lambda: held(Control.LEFT_TRIGGER) == 1.0 and held(Control.RIGHT_TRIGGER) == 0.0)
+            xdotool("keyup", "s")
+            wait_until(lambda: held(Control.LEFT_TRIGGER) == 0.0)
+            time.sleep(1.0)  # the bot has it again
+            child.send_signal(signal.SIGINT)
+            told, said = child.communicate(timeout=30)
+            assert child.returncode == 0
+            wait_until(lambda: np.array_equal(pad.at(time.monotonic_ns()).values, REST))
+    assert "Taken over 1 times" in told
+    assert "BOT DRIVING" in said
+    assert "touch your gamepad to take over" in said
+    (driven,) = open_recordings([out])
+    with driven:
+        taken = np.flatnonzero(driven.source == Source.TAKEOVER)
+        assert len(taken) > 5
+        assert np.array_equal(taken, np.arange(taken[0], taken[-1] + 1))
+        assert taken[-1] < len(driven) - 1, "the bot drove again"
+        assert (driven.inputs[taken[:3], Control.LEFT_TRIGGER] == 1).any()
+        before = driven.flags[max(0, taken[0] - 10) : taken[0]]
+        assert (before & Flag.PRE_TAKEOVER != 0).all()
+
+
+def test_the_scripted_driver_corrects_in_real_time(
+    x_display: str, article_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interactive imitation can be tried through the very window and pad, without a person at the keyboard."""
+    socket = tmp_path / "arena.sock"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "pad"):
+        options = ["--sink", "arena", "--minutes", "0.15", "--takeover", "expert", "--record", str(tmp_path / "r")]
+        options += ["--report", str(tmp_path / "report.json")]
+        assert eval_script.main(["--checkpoint", str(article_checkpoint), *options]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    (driven,) = open_recordings([tmp_path / "r"])
+    with driven:
+        taken = driven.source == Source.TAKEOVER
+        assert report["takeovers"] >= 1
+        assert not taken[:10].any(), "only what was driven is corrected, not the car that waited for its driver"
+        assert taken.mean() == pytest.approx(report["taken_share"])
+        assert driven.inputs[taken, Control.RIGHT_TRIGGER].max() > 0.5, "it drives"
+
+
+def test_corrections_in_direct_mode_are_what_training_learns(article_checkpoint: Path, tmp_path: Path) -> None:
+    """The whole round on the command line: a policy is corrected, recorded, and only the corrections are learnt."""
+    options = ["--frames", "arena", "--sink", "arena", "--situation", "training", "--seed", "1", "--minutes", "0.5"]
+    options += ["--takeover", "expert", "--record", str(tmp_path)]
+    assert eval_script.main(["--checkpoint", str(article_checkpoint), *options]) == 0
+    recordings = open_recordings([tmp_path])
+    samples = make_samples(recordings, val_share=0.1, val_gap_s=0.5, action_shift_ms=0.0, seed=0)
+    (driven,) = recordings
+    with driven:
+        assert not driven.has_labels, "a person would leave none, either"
+        assert len(np.unique(driven.episode)) == len(np.unique(driven.segment))
+        assert set(driven.source[samples.train]) == {Source.TAKEOVER}
+        assert (samples.weights == 2).all()
+        steering = driven.inputs[driven.source == Source.TAKEOVER, Control.LEFT_X]
+        assert steering.std() > 0.1
+
+
 def wait_for_socket(path: Path) -> Path:
     wait_until(path.exists)
     return path
@@ -200,6 +280,42 @@ def test_the_real_game_needs_the_promise(
     with running(["xev", "-name", "Rocket League", "-event", "button"]):
         assert eval_script.main(["--checkpoint", str(article_checkpoint), "--wait", "20"]) == 2
     assert "--yes-offline" in one_line(capsys)
+
+
+def test_no_option_drives_beside_the_anti_cheat(
+    x_display: str, article_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is promised or allowed on the command line, a bot beside Easy Anti-Cheat costs the account."""
+    program = tmp_path / "RocketLeague_EAC.exe"
+    shutil.copy("/bin/sleep", program)
+    options = ["--wait", "20", "--yes-offline", "--allow-menu", "--takeover", "off", "--minutes", "1"]
+    with running(["xev", "-name", "Rocket League", "-event", "button"]), running([str(program), "60"]):
+        assert eval_script.main(["--checkpoint", str(article_checkpoint), *options]) == 2
+    assert "-noeac" in one_line(capsys)
+
+
+def test_losing_the_focus_releases_the_arenas_pad_and_gaining_it_drives_on(
+    x_display: str, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the bot holds must not reach the window that a person opens over the game."""
+    from rl_utils.arena.link import ArenaPad
+
+    socket = tmp_path / "arena.sock"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "pad"):
+        command = ["eval.py", "--inputs", str(recording), "--sink", "arena"]
+        with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
+
+            def released() -> bool:
+                return np.array_equal(pad.at(time.monotonic_ns()).values, REST)
+
+            wait_until(lambda: not released())
+            with running(["xev", "-name", "somebody's chat", "-event", "button"]):
+                wait_until(released)
+                time.sleep(0.5)
+                assert released(), "and stays so"
+                assert child.poll() is None
+            wait_until(lambda: not released())
 
 
 def test_a_missing_recording_is_refused(

@@ -17,8 +17,9 @@ from rl_utils.devices import LogSink, NoPad
 from rl_utils.get_current_frame import FrameGrabber, WindowFrames
 from rl_utils.get_current_window import WindowMonitor
 from rl_utils.interfaces import Flag, Image, InputVector, Policy
-from rl_utils.loops import drive, record
+from rl_utils.loops import drive
 from rl_utils.picture_watch import BLACK_S, FROZEN_DRIVE_S, FROZEN_S, PictureWatch
+from rl_utils.record_loop import record
 from rl_utils.recordings import open_recordings
 from rl_utils.xshm_damage import CHECK_NS, TRUSTED_AFTER
 from tests.x11_window import ShownWindow, until

@@ -13,17 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from rl_utils.controls import REST, Control
 from rl_utils.errors import UserError
-from rl_utils.interfaces import ControllerSource, Inputs, PadInfo
 from rl_utils.safety import (
-    TouchMonitor,
     config_folder,
     require_no_anti_cheat,
     require_offline_promise,
     running_anti_cheat,
 )
-from tests.conftest import SimulatedClock
 
 
 @pytest.fixture
@@ -133,72 +129,3 @@ def test_the_option_is_enough_but_is_not_remembered() -> None:
     """A script's option must not answer for the person the next time."""
     require_offline_promise(given=True)
     assert not config_folder().exists()
-
-
-class HandPad(ControllerSource):
-    """A pad that a test moves by hand."""
-
-    def __init__(self) -> None:
-        self.values = REST.copy()
-        self.plugged_in = True
-
-    def at(self, t_ns: int) -> Inputs:
-        return Inputs(self.values.copy(), t_ns)
-
-    @property
-    def info(self) -> PadInfo:
-        return PadInfo("hand")
-
-    @property
-    def connected(self) -> bool:
-        return self.plugged_in
-
-    def close(self) -> None:
-        self.plugged_in = False
-
-
-@pytest.mark.parametrize("control", list(Control))
-def test_every_control_is_a_kill_switch(control: Control, clock: SimulatedClock) -> None:
-    """In a fright a person grabs whatever is under the thumb."""
-    pad = HandPad()
-    monitor = TouchMonitor(pad, now_ns=clock)
-    assert not monitor.touched()
-    pad.values[control] = 1.0
-    assert monitor.touched()
-    assert control.name.lower().replace("_", " ") in monitor.reason
-    pad.values[control] = REST[control]
-    assert monitor.touched(), "a short touch counts too"
-
-
-def test_worn_sticks_and_bumps_are_no_touch(clock: SimulatedClock) -> None:
-    """A drifting stick that stopped the bot each second would make people unplug the pad."""
-    pad = HandPad()
-    pad.values[[Control.LEFT_X, Control.RIGHT_TRIGGER]] = (0.45, 0.03)
-    monitor = TouchMonitor(pad, now_ns=clock)
-    for drift in (0.02, -0.05, 0.1):
-        pad.values[Control.LEFT_X] = 0.45 + drift
-        pad.values[Control.RIGHT_TRIGGER] = 0.1
-        assert not monitor.touched()
-
-
-def test_letting_go_of_what_was_held_is_no_touch_but_pressing_again_is(clock: SimulatedClock) -> None:
-    """The button that started the bot from a menu is still down when it begins to drive."""
-    pad = HandPad()
-    pad.values[Control.SOUTH] = 1.0
-    pad.values[Control.HAT_X] = 1.0
-    monitor = TouchMonitor(pad, now_ns=clock)
-    assert not monitor.touched()
-    pad.values[:] = REST
-    assert not monitor.touched()
-    pad.values[Control.SOUTH] = 1.0
-    assert monitor.touched()
-
-
-def test_a_pad_that_is_pulled_out_stops_the_bot(clock: SimulatedClock) -> None:
-    """Without its kill switch the bot must not go on."""
-    pad = HandPad()
-    with TouchMonitor(pad, now_ns=clock) as monitor:
-        assert not monitor.touched()
-        pad.plugged_in = False
-        assert monitor.touched()
-        assert monitor.reason == "the pad was unplugged"

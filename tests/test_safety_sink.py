@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ import pytest
 from rl_utils.controls import MENU_BUTTONS, N_CONTROLS, REST, Control
 from rl_utils.errors import UserError
 from rl_utils.interfaces import ControllerSink, InputVector
-from rl_utils.safety import SafeSink, mask_menu, released_on_signals, rest_sticks
+from rl_utils.safety import SafeSink, mask_menu, rest_sticks
 
 EVERYTHING = np.ones(N_CONTROLS, np.float32)
 
@@ -173,73 +172,6 @@ def test_leaving_the_interpreter_releases(end: str) -> None:
     code = WITHOUT_WITH.format(root=root, end=end)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "released\n"
-
-
-SIGNALLED = """
-import sys, time
-sys.path.insert(0, {root!r})
-from tests.test_safety_sink import EVERYTHING, ListSink
-from rl_utils.safety import SafeSink, released_on_signals
-
-class Told(ListSink):
-    def release(self):
-        print("released", flush=True)
-    def close(self):
-        print("closed", flush=True)
-
-try:
-    with SafeSink(Told(), stale_s=60) as sink, released_on_signals(sink):
-        sink.apply(EVERYTHING)
-        print("driving", flush=True)
-        while True:
-            time.sleep(60)
-except KeyboardInterrupt:
-    print("summary", flush=True)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
-def test_signals_release_and_end_as_ctrl_c_does(number: signal.Signals) -> None:
-    """`kill` and a closed terminal must stop the bot as cleanly as Ctrl+C."""
-    code = SIGNALLED.format(root=str(Path(__file__).resolve().parent.parent))
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "driving\n"
-        process.send_signal(number)
-        assert process.stdout.read().split() == ["released", "released", "closed", "summary"]
-        assert process.wait(30) == 0
-
-
-def test_signal_handlers_are_given_back() -> None:
-    """After driving, Ctrl+C has to do again what it did before."""
-    before = signal.getsignal(signal.SIGTERM)
-    with released_on_signals(ListSink()):
-        assert signal.getsignal(signal.SIGTERM) is not before
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_signals_that_are_ignored_stay_ignored() -> None:
-    """Under nohup the terminal may be closed without stopping the bot."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with released_on_signals(ListSink()):
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-def test_a_thread_may_drive_too() -> None:
-    """Python allows signal handlers in the main thread only; elsewhere driving must still work."""
-    inner = ListSink()
-
-    def drive() -> None:
-        with released_on_signals(inner):
-            inner.apply(EVERYTHING)
-
-    thread = threading.Thread(target=drive)
-    thread.start()
-    thread.join()
-    assert inner.calls == ["apply"]
 
 
 def test_sticks_near_their_rest_stay_at_rest() -> None:

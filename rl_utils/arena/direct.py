@@ -12,7 +12,7 @@ import numpy as np
 
 from rl_utils.arena.camera import CameraMode
 from rl_utils.arena.game import Game
-from rl_utils.arena.observation import OBS_NAMES, observe
+from rl_utils.arena.obs_layout import OBS_NAMES, observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.snapshot import TICK_HZ
 from rl_utils.controls import REST
@@ -27,6 +27,7 @@ from rl_utils.interfaces import (
     Inputs,
     InputVector,
     PadInfo,
+    Person,
     Source,
 )
 
@@ -43,7 +44,8 @@ class DirectArena(FrameSource):
 
     Every `read` after the first one plays 1/fps s with the inputs that hold, then draws. `pad` is the driver's pad and
     `sink` takes the pad over: what was applied last holds until the next `apply`, as on a real pad. With a driver and
-    a sink in use, the driver is a coach: its wishes are the labels.
+    a sink in use, the driver's wishes are the labels. With a coach, `person` is the scripted driver, who takes the pad
+    from the sink's user when they do badly (`coach`).
 
     Args:
         situation: One of `situations.NAMES`.
@@ -52,6 +54,7 @@ class DirectArena(FrameSource):
         size: (width, height) of the frames in px.
         driver: "expert", "idle", or None: the sink drives.
         noise: Strength of the disturbance of the driver, 0 to 1.
+        coach: Without a driver: let the scripted one watch.
         camera: "ball" or "car" at the start.
         window_size: (width, height) of the picture before shrinking, in px.
 
@@ -70,6 +73,7 @@ class DirectArena(FrameSource):
         size: tuple[int, int] = CAPTURE_SIZE,
         driver: str | None = None,
         noise: float = 0.0,
+        coach: bool = False,
         camera: CameraMode = "ball",
         window_size: tuple[int, int] = WINDOW_SIZE,
     ) -> None:
@@ -81,15 +85,18 @@ class DirectArena(FrameSource):
         self._renderer = Renderer(*window_size)
         self._driver = driver
         self._noise = noise
+        self._coach = coach
         self._camera: CameraMode = camera
         self._closed = False
         self.restart(seed)
         self.pad: ControllerSource = DirectPad(self)
         self.sink: ControllerSink = DirectSink(self)
+        self.person: Person = DirectCoach(self)
 
     def restart(self, seed: int) -> None:
         """Begin anew with this seed, as if just opened: faster, since what draws the pictures is kept."""
         self.game = Game(self._situation, seed, driver=self._driver, noise=self._noise, camera=self._camera)
+        self.game.set_coach(on=self._coach)
         self._applied: InputVector | None = None if self._driver is not None else REST
         self._begun = False
 
@@ -151,7 +158,7 @@ class DirectArena(FrameSource):
             labels=game.labels,
             state=observe(game.snapshot()),
             episode=game.episode,
-            source=Source.SCRIPTED if self._driver is not None else Source.POLICY,
+            source=Source.SCRIPTED if self._applied is None else Source.POLICY,
         )
 
 
@@ -196,3 +203,22 @@ class DirectSink(ControllerSink):
     def close(self) -> None:
         """Release."""
         self.release()
+
+
+class DirectCoach(Person):
+    """The scripted driver as the person who watches, in direct mode."""
+
+    name = "EXPERT"
+
+    def __init__(self, arena: DirectArena) -> None:
+        self._arena = arena
+
+    def take(self) -> InputVector | None:
+        """See `Person.take`; decided at the moment of the last frame."""
+        game = self._arena.game
+        if game.coach is None or not game.coach.holds:
+            return None
+        return game.wish.copy()
+
+    def close(self) -> None:
+        """Nothing of its own."""

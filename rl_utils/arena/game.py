@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from rl_utils.arena.camera import Camera, CameraMode, View
+from rl_utils.arena.coach import Coach
 from rl_utils.arena.driver import Driver, make_driver
 from rl_utils.arena.noise import Disturbance
 from rl_utils.arena.snapshot import CAMERA_HZ, TICK_HZ, Snapshot
@@ -48,6 +49,8 @@ class Game:
         self.world = World(situation, seed)
         self.camera = Camera(camera)
         self.driver: Driver | None = make_driver(driver) if driver is not None else None
+        self.coach: Coach | None = None
+        """Says when the pad is to be the driver's instead of whoever drives from outside; see `set_coach`."""
         self._disturbance = Disturbance(noise, np.random.default_rng(seed)) if noise > 0 else None
         self._wish = REST.copy()
         self._inputs = REST.copy()
@@ -65,6 +68,11 @@ class Game:
         """(19,) float32: what the driver wants to do now, where that can differ from what the pad does; else None."""
         if self.driver is None or (self._disturbance is None and self._inputs is self._wish):
             return None
+        return self._wish
+
+    @property
+    def wish(self) -> InputVector:
+        """(19,) float32: what the driver, or the one who watches, wants to do now; at rest without one."""
         return self._wish
 
     @property
@@ -106,6 +114,15 @@ class Game:
             self._inputs = inputs.copy()
         return events
 
+    def set_coach(self, *, on: bool) -> None:
+        """Let the scripted driver watch whoever drives from outside: `labels` is what it would press, `coach` when."""
+        if on == (self.coach is not None):
+            return
+        self.coach = Coach() if on else None
+        self.driver = make_driver("expert") if on else None
+        if self.driver is not None:
+            self._wish = self.driver.decide(self.world, self._applied)
+
     def restart(self) -> None:
         """Leave this episode and begin the next one."""
         self.world.restart()
@@ -128,4 +145,6 @@ class Game:
             if begun:
                 self.driver.reset()
             self._wish = self.driver.decide(world, self._applied)
+            if self.coach is not None:
+                self.coach.see(world.snapshot(), world.counts.touches)
             self._inputs = self._wish if self._disturbance is None else self._disturbance(self._wish, begun=begun)

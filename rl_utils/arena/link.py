@@ -34,7 +34,7 @@ from rl_utils.arena.wire import (
 )
 from rl_utils.controls import LAYOUT_VERSION, REST
 from rl_utils.errors import UserError
-from rl_utils.interfaces import ControllerSink, ControllerSource, Inputs, InputVector, PadInfo
+from rl_utils.interfaces import ControllerSink, ControllerSource, Inputs, InputVector, PadInfo, Person, Source
 
 ANSWER_S: Final = 3.0
 """How long the arena may take to answer a new client: it looks once per picture."""
@@ -127,7 +127,7 @@ class _Link:
             link.close()
             raise UserError(
                 f"No practice arena is running (nobody listens on {self.path})",
-                f'Start it first: "python -m rl_utils.arena --driver {"pad" if self._role == "sink" else "human"}"',
+                f'Start it first: "python -m rl_utils.arena --driver {"human" if self._role == "pad" else "pad"}"',
             ) from error
         if packet[0] != Kind.WELCOME:
             link.close()
@@ -154,8 +154,10 @@ class ArenaPad(ControllerSource):
         UserError: No arena runs, or it does not answer.
     """
 
+    ROLE = "pad"
+
     def __init__(self, path: Path | None = None) -> None:
-        self._link = _Link(path, "pad")
+        self._link = _Link(path, self.ROLE)
         self._waiting: deque[PadMessage] = deque()
         self._taps, self._label_taps = Taps(), Taps()
         self._newest = PadMessage(Inputs(REST), 0)
@@ -241,6 +243,51 @@ class ArenaPad(ControllerSource):
         self._taps.see(inputs.values)
         if inputs.labels is not None:
             self._label_taps.see(inputs.labels)
+
+
+class ArenaHand(ArenaPad):
+    """Reads what a person does at the window of an arena with `--driver pad`, by keyboard or gamepad.
+
+    That drives the car only while no sink does, so that a sink's user can decide whose inputs count.
+    """
+
+    ROLE = "hand"
+
+    @property
+    def info(self) -> PadInfo:
+        """Keyboard and gamepads of the arena's window."""
+        return PadInfo(name="keyboard or gamepad of the arena's window", profile="arena")
+
+
+class ArenaCoach(Person):
+    """The scripted driver of an arena with `--driver pad`, who takes the pad from its sink's user (see `coach`).
+
+    Args:
+        path: The arena's socket; None takes the usual place.
+
+    Raises:
+        UserError: No arena runs, it does not answer, or it plays by itself.
+    """
+
+    name = "EXPERT"
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._pad = _CoachPad(path)
+
+    def take(self) -> InputVector | None:
+        """See `Person.take`."""
+        inputs = self._pad.at(time.monotonic_ns())
+        return inputs.values if inputs.source is Source.TAKEOVER and self._pad.connected else None
+
+    def close(self) -> None:
+        """Hang up."""
+        self._pad.close()
+
+
+class _CoachPad(ArenaPad):
+    """What the scripted driver would press; its source says whether it wants to."""
+
+    ROLE = "coach"
 
 
 class ArenaSink(ControllerSink):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rl_utils.arena.game import Game
-from rl_utils.arena.observation import OBS_NAMES, observe
+from rl_utils.arena.obs_layout import OBS_NAMES, observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.server import LinkServer, source_of
 from rl_utils.arena.snapshot import TICK_HZ, Snapshot
@@ -18,7 +18,7 @@ from rl_utils.arena.wire import PadMessage
 from rl_utils.config import ArenaConfig
 from rl_utils.console import StatusLine, log
 from rl_utils.errors import UserError
-from rl_utils.interfaces import Inputs, InputVector
+from rl_utils.interfaces import Inputs, InputVector, Source
 from rl_utils.pacing import Pacer
 from rl_utils.signals import stop_on_signals
 
@@ -113,6 +113,7 @@ class Live:
         self._window.pump()
         self._server.poll(now)
         inputs = self._inputs(now)
+        self.game.set_coach(on=self._driven and self._server.has("coach"))  # a car that nobody drives is not corrected
         if self._window.restart_requested:
             self.game.restart()
         if ticks:
@@ -136,18 +137,25 @@ class Live:
             source=source_of(self.config.driver, driven=self._driven),
         )
         self._server.publish(PadMessage(inputs, snapshot.tick))
+        if self._server.has("coach"):
+            coach = self.game.coach
+            source = Source.TAKEOVER if coach is not None and coach.holds else Source.SCRIPTED
+            wish = Inputs(self.game.wish, t_ns=inputs.t_ns, episode=inputs.episode, source=source)
+            self._server.publish(PadMessage(wish, snapshot.tick), role="coach")
 
     def _inputs(self, now_ns: int) -> InputVector | None:
         """What is held from outside; None leaves it to the scripted driver."""
         self._driven = False
-        if self.config.driver == "human":
-            return self._window.read(keyboard=True)
-        if self.config.driver != "pad":
+        if self.config.driver not in ("human", "pad"):
             return None
-        held = self._window.read(keyboard=False)
+        held = self._window.read()
+        if self.config.driver == "human":
+            return held.all
+        hand = Inputs(held.all, t_ns=now_ns, episode=self.game.episode)
+        self._server.publish(PadMessage(hand, self.game.world.tick), role="hand")
         driven = self._server.driven(now_ns)
         self._driven = driven is not None
-        return held if driven is None else driven
+        return held.gamepads if driven is None else driven
 
     def _status_text(self) -> str:
         stats = self.game.stats

@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 SILENCE_NS: Final = 250_000_000
 """A sink that says nothing for so long has died or hangs: everything is released."""
+ROLES: Final = ("pad", "sink", "hand", "coach")
+"""What clients are: they read the pad that plays, drive, read what a person does at the window, or what the scripted
+driver would do who watches somebody drive."""
 MAX_CLIENTS: Final = 16
 MAX_PACKETS: Final = 64
 """Read from one client in one `poll`; the rest stays with the kernel, which makes a flooding client wait."""
@@ -98,7 +101,8 @@ class LinkServer(Device):
     Args:
         path: The socket; None takes `socket_path()`.
         about: Driver, situation, seed and state_names, for the clients.
-        refuse_sinks: Why nobody may drive from outside, as problem and remedy; None lets one client drive.
+        refuse_sinks: Why nobody may drive from outside, as problem and remedy; None lets one client drive and others
+            take part in that.
 
     Raises:
         UserError: Another arena listens there, or the socket cannot be made.
@@ -113,7 +117,7 @@ class LinkServer(Device):
         self._clients: list[_Client] = []
         self._listener: socket.socket | None = _listen(self.path)
         self._inode = self.path.stat().st_ino
-        self._last_pad: bytes | None = None
+        self._newest: dict[str, bytes] = {}
         self._all = Achievements()
 
     def poll(self, now_ns: int) -> None:
@@ -142,21 +146,15 @@ class LinkServer(Device):
         if driver is not None:
             driver.achieved.add(events, ticks)
 
-    def publish(self, message: PadMessage) -> None:
-        """Tell all pads; one whose packets pile up misses this one."""
-        self._last_pad = pack_pad(message)
-        for client in [c for c in self._clients if c.role == "pad"]:
-            self._send(client, self._last_pad)
+    def publish(self, message: PadMessage, *, role: str = "pad") -> None:
+        """Tell all clients of this role; one whose packets pile up misses this one."""
+        packet = self._newest[role] = pack_pad(message)
+        for client in [c for c in self._clients if c.role == role]:
+            self._send(client, packet)
 
-    @property
-    def pads(self) -> int:
-        """How many clients listen to the pad."""
-        return sum(client.role == "pad" for client in self._clients)
-
-    @property
-    def has_sink(self) -> bool:
-        """Whether a client that may drive is connected."""
-        return any(client.role == "sink" for client in self._clients)
+    def has(self, role: str) -> bool:
+        """Whether a client of this role is connected."""
+        return any(client.role == role for client in self._clients)
 
     def close(self) -> None:
         """Hang up on everybody and remove the socket."""
@@ -225,18 +223,18 @@ class LinkServer(Device):
     def _greet(self, client: _Client, hello: Mapping[str, Any]) -> bool:
         role = hello.get("role")
         refusal: tuple[str, str] | None = None
-        if (hello.get("version"), hello.get("layout")) != (VERSION, LAYOUT_VERSION) or role not in ("pad", "sink"):
+        if (hello.get("version"), hello.get("layout")) != (VERSION, LAYOUT_VERSION) or role not in ROLES:
             refusal = ("The arena is of another version", "Start both from the same checkout")
-        elif role == "sink":
+        elif role != "pad":
             refusal = self._refuse_sinks
-            if refusal is None and self.has_sink:
+            if refusal is None and role == "sink" and self.has("sink"):
                 refusal = ("Another program drives the arena", "Stop that one first")
         if refusal is not None:
             self._send(client, pack_json(Kind.REFUSED, {"problem": refusal[0], "remedy": refusal[1]}))
             self._drop(client)
             return False
         client.role = str(role)
-        newest = self._last_pad if role == "pad" else None
+        newest = self._newest.get(client.role)
         if not self._send(client, pack_json(Kind.WELCOME, {**self._about, "state_follows": newest is not None})):
             return False
         return newest is None or self._send(client, newest)

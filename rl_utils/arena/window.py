@@ -6,6 +6,7 @@ The picture is copied into the window as it is, without scaling: capturing the w
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -34,6 +35,26 @@ _ENVIRONMENT: Final = {
     "SDL_JOYSTICK_DISABLE_UDEV": "1",
     "SDL_VIDEO_MINIMIZE_ON_FOCUS_LOSS": "0",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a person does at the window.
+
+    Attributes:
+        keys: (19,) float32.
+        gamepads: (19,) float32, all of them together.
+    """
+
+    keys: InputVector
+    gamepads: InputVector
+
+    @property
+    def all(self) -> InputVector:
+        """(19,) float32, both together: for each control the one farther from rest."""
+        from rl_utils.arena.human import merge
+
+        return merge([self.keys, self.gamepads])
 
 
 class ArenaWindow:
@@ -106,16 +127,9 @@ class ArenaWindow:
                 self.restart_requested = True
         self._surface = pygame.display.get_surface() or self._surface
 
-    def read(self, *, keyboard: bool) -> InputVector:
-        """What the person holds: (19,) float32.
-
-        Args:
-            keyboard: Also the keys, not only the gamepads.
-        """
-        from rl_utils.arena.human import merge
-
-        held = self._gamepads.read()
-        return merge([self._keyboard.read(), held]) if keyboard else held
+    def read(self) -> Held:
+        """What the person holds; what was tapped since the last call is shown once."""
+        return Held(keys=self._keyboard.read(), gamepads=self._gamepads.read())
 
     def show(self, image: Pixels) -> None:
         """Put a picture into the window. (H, W, 4) uint8 BGRX."""
