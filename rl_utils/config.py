@@ -119,8 +119,9 @@ class CollectConfig:
     """The same by pad."""
     sounds: bool = False
     """A short tone at start, pause, mark, discard and end."""
-    frames: Literal["window", "arena"] = "window"
-    """The window, or the practice arena in direct mode (the same pixels without a window, faster than real time)."""
+    frames: Literal["window", "arena", "portal"] = "window"
+    """The window; the practice arena in direct mode (the same pixels without a window, faster than real time); or a
+    native Wayland window that is chosen in the desktop's own dialog (extra wayland; nothing pauses it but the keys)."""
     driver: Literal["expert", "idle"] = "expert"
     """Direct mode: who plays."""
     noise: float = 0.0

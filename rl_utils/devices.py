@@ -116,6 +116,14 @@ def open_play(config: CollectConfig) -> Iterator[tuple[FrameSource, ControllerSo
         ) as arena:
             yield arena, arena.pad
         return
+    if config.frames == "portal":
+        from rl_utils.portal_frames import open_portal
+
+        with open_portal(config.size_px) as chosen:
+            chosen.wait_for_picture(config.wait)
+            with _open_pad(config) as pad:
+                yield chosen, pad
+        return
     from rl_utils.get_current_frame import WindowFrames
 
     with WindowFrames(config.window, config.size_px) as frames:

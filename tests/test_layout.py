@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "get_current_window",
         "get_current_frame",
         "picture_watch",
+        "portal_frames",
         "pad_state",
         "pad_finder",
         "pad_device",
