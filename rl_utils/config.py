@@ -389,6 +389,8 @@ class ScoreConfig:
     """Processes; 0 takes one per core. The result does not depend on it."""
     json: Path | None = None
     """Also write the result here."""
+    against: Path | None = None
+    """Also compare with this earlier --json, start by start."""
 
     def __post_init__(self) -> None:
         both = self.checkpoint is not None and self.driver is not None
