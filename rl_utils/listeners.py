@@ -5,17 +5,31 @@ from __future__ import annotations
 import csv
 import time
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from rl_utils.config import EvalConfig
 from rl_utils.console import log
 from rl_utils.controls import NAMES
 from rl_utils.data_batcher import BatchSaver
 from rl_utils.errors import UserError
-from rl_utils.interfaces import Device, Flag, Frame, FrameInfo, Inputs, InputVector, PadInfo, Source
+from rl_utils.interfaces import (
+    Device,
+    Flag,
+    Frame,
+    FrameInfo,
+    FrameSource,
+    Inputs,
+    InputVector,
+    PadInfo,
+    Person,
+    Source,
+)
+from rl_utils.loops import DriveSubscriber
 
 PRE_TAKEOVER_S: Final = 1.5
 """So long before a takeover the policy was already wrong: a person needs 0.5 to 1 s to see it and to grab the pad."""
@@ -67,8 +81,11 @@ class DriveRecorder(Device):
     driving is missing besides what `BatchSaver` may lose.
     """
 
-    def __init__(self, out: Path, frames: FrameInfo, *, fps: float, block: bool) -> None:
+    def __init__(
+        self, out: Path, frames: FrameInfo, *, fps: float, block: bool, takeover_pad: PadInfo | None = None
+    ) -> None:
         self._out = out
+        self._takeover_pad = takeover_pad
         self._frames = frames
         self._fps = fps
         self._block = block
@@ -81,7 +98,13 @@ class DriveRecorder(Device):
             height, width = frame.image.shape[:2]
             pad = PadInfo(name="policy", profile="policy")
             self._saver = BatchSaver(
-                self._out, fps=self._fps, size=(width, height), frames=self._frames, pad=pad, block=self._block
+                self._out,
+                fps=self._fps,
+                size=(width, height),
+                frames=self._frames,
+                pad=pad,
+                block=self._block,
+                session={} if self._takeover_pad is None else {"takeover_pad": self._takeover_pad},
             )
         since_ns = frame.t_ns - round(PRE_TAKEOVER_S * 1e9)
         self._hand_on(until_ns=since_ns)
@@ -146,3 +169,23 @@ class Show(Device):
     def close(self) -> None:
         """Close the window."""
         self._view.close()
+
+
+def open_listeners(
+    config: EvalConfig, frames: FrameSource, person: Person | None, stack: ExitStack, *, fps: float
+) -> list[DriveSubscriber]:
+    """What listens to a drive, as the options ask for it; closed with `stack`.
+
+    Raises:
+        UserError: A file cannot be written, or no window can be opened.
+    """
+    listeners: list[DriveSubscriber] = []
+    if config.log_inputs is not None:
+        listeners.append(stack.enter_context(InputLog(config.log_inputs)))
+    if config.record is not None:
+        pad = person.info if person is not None else None
+        recorder = DriveRecorder(config.record, frames.info, fps=fps, block=not frames.real_time, takeover_pad=pad)
+        listeners.append(stack.enter_context(recorder))
+    if config.show:
+        listeners.append(stack.enter_context(Show("RLAI: what the bot presses")))
+    return listeners

@@ -172,6 +172,7 @@ def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
     with driven:
         taken = np.flatnonzero(driven.source == Source.TAKEOVER)
         assert len(taken) > 5
+        assert "keyboard" in driven.meta["takeover_pad"]["name"]
         assert np.array_equal(taken, np.arange(taken[0], taken[-1] + 1))
         assert taken[-1] < len(driven) - 1, "the bot drove again"
         assert (driven.inputs[taken[:3], Control.LEFT_TRIGGER] == 1).any()
