@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from rl_utils.config import CollectConfig, config_table, parse_config
+from rl_utils.config import CollectConfig, parse_config
 from rl_utils.console import StatusLine, log
 from rl_utils.errors import user_errors
 
 if TYPE_CHECKING:
-    from rl_utils.data_batcher import BatchSaver
-    from rl_utils.interfaces import ControllerSource, Frame, FrameSource, Inputs
-    from rl_utils.loops import RecordProgress
-    from rl_utils.quality import QualityMonitor
+    from rl_utils.sitting import Devices
 
 
 @user_errors
@@ -23,74 +21,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Record frames and inputs until Ctrl+C."""
     config = parse_config(CollectConfig, argv, prog="collect.py")
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    from rl_utils.devices import open_play
+    from rl_utils.devices import open_habits, open_play
     from rl_utils.recovery import recover_orphans
+    from rl_utils.signals import stop_on_signals
+    from rl_utils.sitting import Devices
+    from rl_utils.sounds import Sounds
 
     if config.out.is_dir():
         for recovered in recover_orphans(config.out):
             log(f"Recovered {recovered.file} ({recovered.samples} frames), left by a recording that was killed.")
-    with open_play(config) as (frames, pad):
-        return _record_session(config, frames, pad)
-
-
-def _record_session(config: CollectConfig, frames: FrameSource, pad: ControllerSource) -> int:
-    from rl_utils.config import save_config
-    from rl_utils.data_batcher import BatchSaver
-    from rl_utils.loops import record
-    from rl_utils.quality import QualityMonitor
-    from rl_utils.signals import stop_on_signals
-
-    info = frames.info
-    log(
-        f'Recording "{info.title}" {info.native_size[0]}x{info.native_size[1]} by {info.backend}, pad: {pad.info.name}.'
-    )
-    if info.reason:
-        log(f"Not the fastest way to capture: {info.reason}.")
-    quality = QualityMonitor(config.fps, has_pad=config.pad != "none")
-    saver = BatchSaver(
-        config.out,
-        fps=config.fps,
-        size=config.size_px,
-        frames=info,
-        pad=pad.info,
-        codec=config.codec,
-        batch_size=config.batch_size,
-        block=not frames.real_time,
-        session={"settings": config_table(config)},
-    )
-    line = StatusLine()
-
-    def on_tick(done: RecordProgress, frame: Frame | None, inputs: Inputs | None, flags: int) -> None:
-        if frame is not None and inputs is not None:
-            quality.update(frame.image, inputs.values, frame.t_ns, flags)
-        if line.due():
-            line.show(_status(done, quality, saver, config))
-
-    log("Stop with Ctrl+C.")
-    try:
-        with stop_on_signals() as stop:
-            done = record(frames, pad, saver, fps=config.fps, stop=stop, seconds=config.seconds, on_tick=on_tick)
-    finally:
-        line.end()
-        verdict = quality.verdict(dropped=saver.dropped)
-        saver.close({"verdict": verdict.as_dict()})
-    if not saver.samples:
-        log("Nothing was recorded: the window was never focused." if config.frames == "window" else "Nothing recorded.")
-        return 0
-    save_config(config, saver.folder / "config.toml")
-    size = f"{saver.bytes_written / 1e6:.0f} MB, {saver.gb_per_hour:.1f} GB per hour"
-    print(f"{saver.folder}: {saver.samples} frames, {done.recorded_s / 60:.1f} min, {done.gaps} gaps, {size}.")
-    print(f"{done.late} late ticks, {done.missed} missed, {saver.dropped} dropped; ended: {done.ended_by}.")
-    print(f"Verdict: {verdict}.")
+    with ExitStack() as stack:
+        habits = stack.enter_context(open_habits(config))
+        frames, pad = stack.enter_context(open_play(config))
+        sounds = stack.enter_context(Sounds(on=config.sounds))
+        stop = stack.enter_context(stop_on_signals())
+        _say_how(config, hot_keys=habits.keys is not None)
+        _record(config, Devices(frames, pad, stop, habits, sounds))
     return 0
 
 
-def _status(done: RecordProgress, quality: QualityMonitor, saver: BatchSaver, config: CollectConfig) -> str:
-    head = f"paused: {done.problem}" if done.problem else f"recording {quality.rate_hz:.1f} fps, focused"
-    disk = f"{saver.bytes_written / 1e6:.0f} MB, {saver.gb_per_hour:.1f} GB/h, {saver.free_bytes / 1e9:.0f} GB free"
-    share = done.pad_activity / done.samples if done.samples else 0.0
-    pad = "no pad" if config.pad == "none" else f"pad moves in {share:.0%} of frames"
-    return f"{head} | {done.samples} frames, {done.late} late, {saver.dropped} dropped | {disk} | {pad}"
+def _say_how(config: CollectConfig, *, hot_keys: bool) -> None:
+    """Name the keys and chords that work now."""
+    names = {"mark": "marks an episode", "pause": "pauses", "discard": f"discards {config.discard_seconds:g} s"}
+    ways = []
+    for name, does in names.items():
+        by = [getattr(config, f"{name}_key") if hot_keys else "none", getattr(config, f"{name}_chord")]
+        by = [way for way in by if way.lower() != "none"]
+        if by:
+            ways.append(f"{' or '.join(by)} {does}")
+    log(", ".join(["Ctrl+C ends", *ways]) + ".")
+
+
+def _record(config: CollectConfig, devices: Devices) -> None:
+    """Sit down once, and again as long as the pad or the game is exchanged."""
+    from rl_utils.record_loop import count_down
+    from rl_utils.sitting import run_sitting
+
+    if config.countdown > 0 and devices.frames.real_time:
+        line = StatusLine()
+        count_down(
+            devices.frames, devices.stop, config.countdown, say=lambda text: line.show(text) if line.due() else None
+        )
+        line.end()
+    left = config.limit
+    while True:
+        sitting = run_sitting(config, devices, limit=left)
+        (print if sitting.saver.samples else log)(sitting.summary())
+        if sitting.error is not None:
+            raise sitting.error
+        if not sitting.goes_on:
+            return
+        left = None if left is None else left - sitting.done.samples
 
 
 if __name__ == "__main__":

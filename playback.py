@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rl_utils.config import PlaybackConfig, parse_config
+from rl_utils.config import PlaybackConfig, TrimConfig, parse_config
 from rl_utils.console import log, progress
 from rl_utils.errors import UserError, user_errors
 
@@ -23,7 +23,10 @@ INSTEAD = "write a video with --save FILE.mp4, or print the figures with --info"
 
 @user_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Show, save or describe recordings."""
+    """Show, save, describe or trim recordings."""
+    given = sys.argv[1:] if argv is None else argv
+    if given and given[0] == "trim":
+        return _trim(parse_config(TrimConfig, given[1:], prog="playback.py trim"))
     config = parse_config(PlaybackConfig, argv, prog="playback.py")
     logging.basicConfig(format="%(levelname)s: %(message)s")
     describe = config.info or config.json
@@ -50,6 +53,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         _save(playlist, config, config.save)
     else:
         _play(playlist, config)
+    return 0
+
+
+def _trim(config: TrimConfig) -> int:
+    import numpy as np
+
+    from rl_utils.playlist import timeline_of
+    from rl_utils.recordings import open_recordings
+    from rl_utils.trim import choose, parse_span, trim
+
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    spans = [parse_span(text) for text in config.drop]
+    recordings = open_recordings(config.data, pad_profile=config.pad_profile)
+    timeline = timeline_of(recordings)
+    inputs = np.concatenate([recording.inputs for recording in recordings])
+    keep = choose(timeline, inputs, start_s=config.start, end_s=config.end, drop=spans, idle_s=config.drop_idle)
+    if not keep.any():
+        raise UserError(f"Nothing of the {timeline.duration_s:.1f} s would stay", "Leave out less")
+    with progress("trimming", int(keep.sum())) as bar:
+        done = 0
+        for recording, mask in zip(recordings, np.split(keep, timeline.starts[1:]), strict=True):
+            trimmed = trim(recording, mask, config.out)
+            done += trimmed.kept
+            bar.update(done)
+            where = f"are now {trimmed.folder}" if trimmed.folder else "stay: all of it is left out"
+            print(f"{recording.name}: {trimmed.kept} of {len(recording)} samples {where}.")
     return 0
 
 

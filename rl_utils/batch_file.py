@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 from rl_utils import schema
 from rl_utils.config import WindowSize
 from rl_utils.controls import LAYOUT_VERSION
+from rl_utils.growing_dataset import GrowingDataset
 from rl_utils.interfaces import Image, InputVector, PadEvent
+from rl_utils.pad_state import newest_events
 from rl_utils.session_folder import sync_folder
 
 COLUMN_CHUNK_ROWS: Final = 256
@@ -88,36 +90,6 @@ def encode(image: Image, codec: schema.Codec) -> bytes:
     return encoded.tobytes()
 
 
-class _Growing:
-    """A dataset that grows at its end, written in whole chunks past h5py's cache.
-
-    What HDF5 cannot write it keeps in that cache and writes again when the file is closed: on a full disk this fails
-    once more, or crashes the process (JPEG data under a write limit: segmentation fault in HDF5 2.0).
-    """
-
-    def __init__(
-        self, file: h5py.File, name: str, dtype: np.dtype[Any], tail: tuple[int, ...], chunk_rows: int
-    ) -> None:
-        shape, limit, chunks = (0, *tail), (None, *tail), (chunk_rows, *tail)
-        self.dataset = file.create_dataset(name, shape=shape, maxshape=limit, chunks=chunks, dtype=dtype)
-        self._chunk = np.zeros(chunks, dtype)
-        self._rows = 0
-
-    def extend(self, rows: np.ndarray) -> None:
-        """Append (K, ...) rows and write them."""
-        chunk_rows = len(self._chunk)
-        while len(rows):
-            within = self._rows % chunk_rows
-            fitting = rows[: chunk_rows - within]
-            self._chunk[within : within + len(fitting)] = fitting
-            self._chunk[within + len(fitting) :] = np.zeros((), self._chunk.dtype)
-            self._rows += len(fitting)
-            self.dataset.resize(self._rows, axis=0)
-            place = (self._rows - 1) // chunk_rows * chunk_rows
-            self.dataset.id.write_direct_chunk((place, *([0] * (self._chunk.ndim - 1))), self._chunk.tobytes())
-            rows = rows[len(fitting) :]
-
-
 class BatchFile:
     """A batch file under its `.part` name.
 
@@ -127,26 +99,43 @@ class BatchFile:
         final: Path under which the file will appear, `{unix ms}_batch.h5`.
         spec: What it holds.
         suffix: What is added to its name meanwhile.
+        reopen: Go on with the whole file that is already there under its final name.
 
     Raises:
-        OSError: It cannot be created.
+        OSError: It cannot be created or reopened.
     """
 
-    def __init__(self, final: Path, spec: BatchSpec, *, suffix: str = schema.PART_SUFFIX) -> None:
+    def __init__(self, final: Path, spec: BatchSpec, *, suffix: str = schema.PART_SUFFIX, reopen: bool = False) -> None:
         self.final = final
         self.part = final.with_name(final.name + suffix)
         self.samples = 0
         self._spec = spec
+        if reopen:
+            final.replace(self.part)
         # HDF5's own file lock fails on some network folders; the session folder's lock protects the file (recovery).
-        self._file = h5py.File(self.part, "w", locking=False)
+        self._file = h5py.File(self.part, "r+" if reopen else "w", locking=False)
         self._descriptor = os.open(self.part, os.O_RDONLY)
         self._rows: list[Row] = []
         self._events: list[PadEvent] = []
         self._jpegs: list[bytes] = []
         self._jpeg_end = 0
         self._stored_rows = 0
-        self._columns: dict[str, _Growing] = {}
-        self._create()
+        self._columns: dict[str, GrowingDataset] = {}
+        if reopen:
+            self._go_on()
+        else:
+            self._create()
+
+    def _go_on(self) -> None:
+        self._file.attrs["complete"] = False
+        for name, dataset in self._file.items():
+            if name == schema.FRAMES:
+                self._frames = dataset
+            else:
+                self._columns[name] = GrowingDataset(dataset)
+        self.samples = self._stored_rows = len(self._file[schema.INPUTS])
+        self._jpeg_end = len(self._file[schema.JPEG]) if schema.JPEG in self._file else 0
+        self._file.flush()
 
     def _create(self) -> None:
         width, height = self._spec.size
@@ -185,9 +174,11 @@ class BatchFile:
 
     def _column(
         self, name: str, dtype: np.dtype[Any], tail: tuple[int, ...], chunk_rows: int = COLUMN_CHUNK_ROWS
-    ) -> _Growing:
+    ) -> GrowingDataset:
         # Small columns stay uncompressed: a chunk then keeps its place in the file while it grows, flush after flush.
-        self._columns[name] = _Growing(self._file, name, dtype, tail, chunk_rows)
+        shape, limit, chunks = (0, *tail), (None, *tail), (chunk_rows, *tail)
+        dataset = self._file.create_dataset(name, shape=shape, maxshape=limit, chunks=chunks, dtype=dtype)
+        self._columns[name] = GrowingDataset(dataset)
         return self._columns[name]
 
     def append(self, encoded: bytes, row: Row, events: Sequence[PadEvent] = ()) -> None:
@@ -218,12 +209,15 @@ class BatchFile:
             OSError: The disk is full or gone.
         """
         with _as_os_error(self.part):
-            self._store_jpegs()
-            self._store_rows()
-            self._store_events()
+            self._store()
             self._file.flush()
         # The kernel would otherwise gather up to half a minute of pictures, and `finish` would wait for all of them.
         _libc().sync_file_range(self._descriptor, ctypes.c_int64(0), ctypes.c_int64(0), SYNC_FILE_RANGE_WRITE)
+
+    def _store(self) -> None:
+        self._store_jpegs()
+        self._store_rows()
+        self._store_events()
 
     def _store_jpegs(self) -> None:
         if not self._jpegs:
@@ -273,6 +267,63 @@ class BatchFile:
         packed = np.array([(e.t_ns, e.type, e.code, e.value) for e in self._events], schema.EVENT_DTYPE)
         self._columns[schema.EVENTS].extend(packed)
         self._events = []
+
+    def cut(self, samples: int) -> list[PadEvent]:
+        """Keep the first samples only, on disk too when this returns.
+
+        Args:
+            samples: How many; at least one of those that are there.
+
+        Returns:
+            The newest of the removed events of every control: what the pad's state was when the cut was made.
+
+        Raises:
+            OSError: The disk is full or gone.
+        """
+        assert 0 < samples <= self.samples
+        with _as_os_error(self.part):
+            self._store()
+            removed = self._cut_events(int(self._columns["timestamps_ns"].dataset[samples - 1]))
+            if self._spec.codec == "gzip":
+                self._frames.resize(samples, axis=0)
+            else:
+                self._jpeg_end = int(self._columns[schema.JPEG_INDEX].dataset[samples - 1].sum())
+                self._columns[schema.JPEG].cut(self._jpeg_end)
+            for name, column in self._columns.items():
+                if name not in (schema.JPEG, schema.EVENTS):
+                    column.cut(samples)
+            # Before anything else is written: it may take the place of what was removed, and a file that was last
+            # flushed before the cut would show the new pictures as the removed ones.
+            self._file.flush()
+        self.samples = self._stored_rows = samples
+        return removed
+
+    def _cut_events(self, last_ns: int) -> list[PadEvent]:
+        """Remove the events after `last_ns`, and return the newest of every control among them."""
+        if schema.EVENTS not in self._columns:
+            return []
+        column = self._columns[schema.EVENTS]
+        stored = column.dataset[:]
+        kept = int(np.count_nonzero(stored["t_ns"] <= last_ns))
+        column.cut(kept)
+        return newest_events([PadEvent(*event) for event in stored[kept:].tolist()])
+
+    def remove(self) -> list[PadEvent]:
+        """Delete the file with all its samples.
+
+        Returns:
+            As `cut`.
+
+        Raises:
+            OSError: The disk is full or gone.
+        """
+        with _as_os_error(self.part):
+            self._store_events()
+            stored = self._columns[schema.EVENTS].dataset[:].tolist() if schema.EVENTS in self._columns else []
+        self.abandon()
+        self.part.unlink()
+        sync_folder(self.part.parent)
+        return newest_events([PadEvent(*event) for event in stored])
 
     def finish(self, **attributes: Any) -> Path:
         """Store the rest, close the file, and give it its final name once it is safely on disk.

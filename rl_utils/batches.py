@@ -10,19 +10,21 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rl_utils.controls import Control
 from rl_utils.dataset import Indices, Samples
-from rl_utils.frame_store import FrameStore
+from rl_utils.frame_store import FrameStore, FrameStores
+from rl_utils.state_input import mirrored_states
 
 PREFETCH: Final = 3
 """Batches made ahead."""
 MIRRORED_AXES: Final = (Control.LEFT_X, Control.RIGHT_X, Control.HAT_X)
 """Axes that change sides in a mirror; they rest in the middle of [0, 1]."""
+WHOLE: Final = slice(None)
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class Batch:
     """Some moments, ready for the network.
 
     Attributes:
-        stacks: (B, channels, height, width) uint8.
+        stacks: (B, channels, height, width) uint8 of pictures, or (B, moments * 24) float32 of states.
         targets: (B, 19) float32.
         indices: (B,) int64, running indices.
     """
 
-    stacks: NDArray[np.uint8]
+    stacks: NDArray[Any]
     targets: NDArray[np.float32]
     indices: Indices
 
@@ -53,21 +55,47 @@ class Augmentation:
     shift_px: int = 0
 
 
-def augment(batch: Batch, how: Augmentation, chance: np.random.Generator) -> Batch:
+@dataclass(frozen=True)
+class Variation:
+    """What happens to each moment of a batch.
+
+    Attributes:
+        mirrored: (B,) bool.
+        shifts: (B, 2) int64, px down and right.
+    """
+
+    mirrored: NDArray[np.bool_]
+    shifts: NDArray[np.int64]
+
+    @classmethod
+    def draw(cls, how: Augmentation, count: int, chance: np.random.Generator) -> Self:
+        """Draw lots for `count` moments."""
+        mirrored = chance.random(count) < how.mirror
+        return cls(mirrored, chance.integers(-how.shift_px, how.shift_px + 1, (count, 2)))
+
+    def of(self, part: slice) -> Self:
+        """The lots of some of the moments."""
+        return type(self)(self.mirrored[part], self.shifts[part])
+
+
+def augment(batch: Batch, variation: Variation) -> Batch:
     """Vary a batch: mirrored pictures with mirrored inputs, and small shifts with repeated edges.
 
     A shifted camera shows what a slightly wrong position looks like, which works like data of recoveries; all pictures
-    of a stack move together, so that motion stays what it was.
+    of a stack move together, so that motion stays what it was. States have no pictures to shift.
     """
     stacks, targets = batch.stacks, batch.targets
-    mirrored = np.flatnonzero(chance.random(len(targets)) < how.mirror)
+    mirrored = np.flatnonzero(variation.mirrored)
+    of_pictures = stacks.ndim > 2
     if len(mirrored):
         stacks, targets = stacks.copy(), targets.copy()
-        for stack in (stacks[i] for i in mirrored.tolist()):  # a tenth of the time of one fancy assignment
-            stack[:] = stack[:, :, ::-1].copy()
         targets[mirrored] = mirror_inputs(targets[mirrored])
-    if how.shift_px:
-        stacks = _shifted(stacks, chance.integers(-how.shift_px, how.shift_px + 1, (len(targets), 2)))
+        if not of_pictures:
+            stacks[mirrored] = mirrored_states(stacks[mirrored])
+        for stack in (stacks[i] for i in mirrored.tolist() if of_pictures):  # a tenth of one fancy assignment's time
+            stack[:] = stack[:, :, ::-1].copy()
+    if variation.shifts.any() and of_pictures:
+        stacks = _shifted(stacks, variation.shifts)
     return Batch(stacks, targets, batch.indices)
 
 
@@ -113,10 +141,16 @@ class Batches:
         samples: What is learnt from them.
         augmentation: How pictures are varied in training.
         seed: Of order and variation.
+
+    Attributes:
+        spec: What the pictures look like.
     """
 
-    def __init__(self, store: FrameStore, samples: Samples, *, augmentation: Augmentation, seed: int) -> None:
+    def __init__(
+        self, store: FrameStore | FrameStores, samples: Samples, *, augmentation: Augmentation, seed: int
+    ) -> None:
         self._store = store
+        self.spec = store.spec
         self._samples = samples
         self._augmentation = augmentation
         self._seed = seed
@@ -132,7 +166,9 @@ class Batches:
         parts = [indices[i : i + size] for i in range(0, len(indices), size)]
         return ahead(lambda part=part: self.plain(part) for part in parts)  # type: ignore[misc]
 
-    def shuffled(self, epoch: int, size: int, *, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+    def shuffled(
+        self, epoch: int, size: int, *, start: int = 0, stop: int | None = None, part: slice = WHOLE
+    ) -> Iterator[Batch]:
         """One pass over the training moments in random order, varied, without an incomplete last batch.
 
         Args:
@@ -140,13 +176,15 @@ class Batches:
             size: Of a batch.
             start: Leave out the first so many batches (those of before an interruption).
             stop: End after so many, those left out included.
+            part: Make only these moments of each batch; together, the parts are what one process would see.
         """
         order = self._samples.order(np.random.default_rng([self._seed, epoch]))
 
         def make(number: int) -> Batch:
             # Sorted: neighbouring rows of the store are read in order; the order within a batch means nothing.
-            batch = self.plain(np.sort(order[number * size : (number + 1) * size]))
-            return augment(batch, self._augmentation, np.random.default_rng([self._seed, epoch, number]))
+            chosen = np.sort(order[number * size : (number + 1) * size])
+            chance = np.random.default_rng([self._seed, epoch, number])
+            return augment(self.plain(chosen[part]), Variation.draw(self._augmentation, len(chosen), chance).of(part))
 
         numbers = range(start, len(order) // size if stop is None else stop)
         return ahead(lambda number=number: make(number) for number in numbers)  # type: ignore[misc]
@@ -186,3 +224,18 @@ def ahead(makers: Iterable[Callable[[], Batch]]) -> Iterator[Batch]:
     finally:
         left.set()
         thread.join()
+
+
+def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """`size` batches at a time; the thread behind `batches` ends with this iterator."""
+    group: list[Batch] = []
+    try:
+        for batch in batches:
+            group.append(batch)
+            if len(group) == size:
+                yield group
+                group = []
+    finally:
+        close = getattr(batches, "close", None)
+        if close is not None:
+            close()

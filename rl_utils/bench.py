@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from rl_utils.config import BenchConfig, parse_config
@@ -15,30 +16,22 @@ Row = Mapping[str, Any]
 Part = Callable[[float], list[dict[str, object]]]
 
 
+PARTS = {
+    "capture": "bench_capture",
+    "record": "bench_record",
+    "write": "bench_write",
+    "load": "bench_learning",
+    "train": "bench_learning",
+    "drive": "bench_drive",
+    "obs": "bench_obs",
+}
+"""Name → the module that holds its measurement, `bench_{name}`."""
+
+
 def _part(name: str) -> Part:
     """The measurement behind a name; each lives beside what it measures and loads it only now."""
-    if name == "capture":
-        from rl_utils.bench_capture import bench_capture
-
-        return bench_capture
-    if name == "record":
-        from rl_utils.bench_record import bench_record
-
-        return bench_record
-    if name == "load":
-        from rl_utils.bench_learning import bench_load
-
-        return bench_load
-    if name == "train":
-        from rl_utils.bench_learning import bench_train
-
-        return bench_train
-    from rl_utils.bench_drive import bench_drive
-
-    return bench_drive
-
-
-PARTS = ("capture", "record", "load", "train", "drive")
+    part: Part = getattr(import_module(f"rl_utils.{PARTS[name]}"), f"bench_{name}")
+    return part
 
 
 def table(rows: Sequence[Row]) -> str:

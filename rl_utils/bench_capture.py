@@ -86,7 +86,7 @@ def bench_capture(seconds: float) -> list[dict[str, object]]:
     Raises:
         UserError: No display and no Xvfb, or the window cannot be read.
     """
-    from rl_utils.demo import screen
+    from rl_utils.virtual_screen import screen
 
     with ExitStack() as stack:
         stack.enter_context(screen(Path(stack.enter_context(tempfile.TemporaryDirectory())), SCREEN))

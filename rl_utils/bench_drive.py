@@ -30,7 +30,7 @@ def bench_drive(seconds: float) -> list[dict[str, object]]:
     Raises:
         UserError: No display and no Xvfb, or the arena cannot run here.
     """
-    from rl_utils.demo import screen
+    from rl_utils.virtual_screen import screen
 
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

@@ -1,201 +1,268 @@
-"""What recording costs: our writer and the article's recipe beside an empty loop, in the same run on the same pictures.
+"""Can a recording be trusted, and what does it cost? `collect.py` as a person runs it, beside an empty loop.
 
-Files are written throughout, so that the loop's lateness is that of play, not of a quiet disk.
+A window counts its drawings at 60 Hz, logs when each came onto the screen, and moves a stick with them. What was
+recorded is checked number by number against that log; the loop's lateness is that of the stored times.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import h5py
+import mss
 import numpy as np
+from numpy.typing import NDArray
 
-from rl_utils.controls import REST
-from rl_utils.data_batcher import BatchSaver
-from rl_utils.interfaces import Frame, FrameInfo, Image, Inputs, PadInfo
-from rl_utils.pacing import Pacer
-from rl_utils.schema import Codec
+from rl_utils.bench_capture import SCREEN, article_frame
+from rl_utils.bench_window import BITS, RATE_HZ, SHOWN, STEPS, TITLE, number_in
+from rl_utils.bench_write import Article
+from rl_utils.controls import REST, Control
+from rl_utils.errors import UserError
+from rl_utils.interfaces import Flag, Frame, Inputs
+from rl_utils.pacing import LATE_SHARE, Pacer
+from rl_utils.recordings import Recording, open_recordings
 
-RATE_HZ: Final = 60.0
-SIZE: Final = (480, 270)
-PICTURES: Final = 240
-FILES: Final = 4
-"""Batch files that each measurement writes; their ends are where a writer may stall the loop."""
+PERIOD_NS: Final = round(1e9 / RATE_HZ)
+FILE_S: Final = 10.0
+"""Play per batch file at most; their ends are where a writer may stall the loop."""
+AROUND_END_NS: Final = 250_000_000
+CHECKOUT: Final = Path(__file__).parent.parent
+ARTICLE_HZ: Final = 30.0
+"""The rate that it aims at; it cannot keep 60."""
+ARTICLE_S: Final = 10.0
+START_S: Final = 30.0
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 Row = dict[str, object]
+Times = NDArray[np.int64]
 
 
-class Recipe(ABC):
-    """A way to get samples onto the disk."""
+@dataclass(frozen=True)
+class Beside:
+    """What was seen beside the recording.
 
-    name: str
+    Attributes:
+        ticks_ns: (N,) int64, when each pass of the empty loop began.
+        cpu_share: CPU time of the recorder by time, as share of one core.
+    """
 
-    @abstractmethod
-    def add(self, frame: Frame, inputs: Inputs) -> None:
-        """Take one sample, inside the loop."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Wait until everything is written."""
-
-    dropped = 0
-
-
-class Nothing(Recipe):
-    """The empty loop."""
-
-    name = "empty loop"
-
-    def add(self, frame: Frame, inputs: Inputs) -> None:
-        """Forget it."""
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class Ours(Recipe):
-    """BatchSaver."""
-
-    def __init__(self, folder: Path, codec: Codec, batch_size: int) -> None:
-        self.name = f"ours, {codec}"
-        info, pad = FrameInfo("bench"), PadInfo("bench")
-        self._saver = BatchSaver(
-            folder, fps=RATE_HZ, size=SIZE, frames=info, pad=pad, codec=codec, batch_size=batch_size
-        )
-
-    def add(self, frame: Frame, inputs: Inputs) -> None:
-        """Queue it."""
-        self._saver.add(frame, inputs, segment=0)
-
-    def close(self) -> None:
-        """Finish the session."""
-        self._saver.close()
-        self.dropped = self._saver.dropped
-
-
-class Article(Recipe):
-    """The article's recipe: a list of frames in memory, written by an executor's thread with h5py's gzip 1."""
-
-    name = "article"
-
-    def __init__(self, folder: Path, batch_size: int) -> None:
-        self._folder = folder
-        self._batch_size = batch_size
-        self._frames: list[Image] = []
-        self._inputs: list[np.ndarray] = []
-        self._executor = ThreadPoolExecutor(max_workers=1)
-        self._saves: list[Future[None]] = []
-
-    def add(self, frame: Frame, inputs: Inputs) -> None:
-        """Append it; hand a full list over."""
-        self._frames.append(frame.image)
-        self._inputs.append(inputs.values)
-        if len(self._frames) >= self._batch_size:
-            self._submit()
-
-    def _submit(self) -> None:
-        frames, inputs = self._frames.copy(), self._inputs.copy()
-        self._frames.clear()
-        self._inputs.clear()
-        path = self._folder / f"{len(self._saves)}_batch.h5"
-        self._saves.append(self._executor.submit(self._save, path, frames, inputs))
-
-    @staticmethod
-    def _save(path: Path, frames: list[Image], inputs: list[np.ndarray]) -> None:
-        with h5py.File(path, "w") as file:
-            file.create_dataset("frames", data=np.array(frames), compression="gzip", compression_opts=1)
-            file.create_dataset("inputs", data=np.array(inputs), compression="gzip", compression_opts=1)
-
-    def close(self) -> None:
-        """Wait for the thread."""
-        if self._frames:
-            self._submit()
-        self._executor.shutdown(wait=True)
-        for save in self._saves:
-            save.result()
+    ticks_ns: Times
+    cpu_share: float
 
 
 def bench_record(seconds: float) -> list[Row]:
-    """Measure recording at 480×270 and 60 Hz.
+    """Record a window that counts, on $DISPLAY or on Xvfb where there is none, and check what was recorded.
 
     Args:
-        seconds: Length of each loop.
+        seconds: Recorded time. The figures that are judged are those of 300.
 
     Returns:
-        One row per recipe: process CPU (all threads) per frame beyond the empty loop's in ms, the loop's lateness in
-        ms, how long it went on writing after the loop, and what it puts on the disk.
+        Rows: figure; ours; beside, the same of `than` (an empty loop in the same run, or the article's recipe); limit,
+        and whether it holds.
+
+    Raises:
+        UserError: No display and no Xvfb, or the window was not in front.
     """
-    pictures, kind = _pictures()
-    count = max(FILES, round(seconds * RATE_HZ))
-    batch_size = -(-count // FILES)
-    rows: list[Row] = []
-    empty_ms = 0.0
-    for make in (
-        lambda _: Nothing(),
-        lambda folder: Ours(folder, "gzip", batch_size),
-        lambda folder: Ours(folder, "jpeg", batch_size),
-        lambda folder: Article(folder, batch_size),
-    ):
-        with tempfile.TemporaryDirectory() as name:
-            row, cpu_ms = _measure(make(Path(name)), Path(name), pictures, count)
-        empty_ms = cpu_ms if not rows else empty_ms
-        rows.append({**row, "cpu_ms_per_frame": round(cpu_ms - empty_ms, 2) if rows else 0.0, "pictures": kind})
+    from rl_utils.virtual_screen import screen
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(screen(folder, SCREEN))
+        log = folder / "shown"
+        stack.enter_context(_counting_window(folder, log))
+        beside = _collect(folder, seconds)
+        article_ms = _article_ms(folder, seconds)
+        recordings = open_recordings([folder / "out"])
+        if len(recordings) != 1 or len(recordings[0]) < 2:
+            raise UserError("Nothing was recorded", "Leave the moving picture in front and measure again")
+        shown = np.fromfile(log, SHOWN)
+        return [
+            *_pace_rows(recordings[0], beside, seconds),
+            *_number_rows(recordings[0], shown),
+            *_cost_rows(recordings[0], beside, article_ms),
+        ]
+
+
+@contextmanager
+def _counting_window(folder: Path, log: Path) -> Iterator[None]:
+    socket = folder / "pad"
+    os.environ["RLAI_ARENA_SOCKET"] = str(socket)
+    command = (sys.executable, "-m", "rl_utils.bench_window", str(log), str(socket))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=CHECKOUT) as program:
+        try:
+            assert program.stdout is not None
+            if not program.stdout.readline():
+                raise UserError("The moving window did not open", "Run: python -m rl_utils.bench_window")
+            yield
+        finally:
+            program.terminate()
+            del os.environ["RLAI_ARENA_SOCKET"]
+
+
+def _collect(folder: Path, seconds: float) -> Beside:
+    """Run `collect.py` to its end, with an empty loop of the same rate beside it."""
+    command = [sys.executable, "collect.py", "--out", str(folder / "out"), "--fps", f"{RATE_HZ:g}"]
+    command += ["--window", f"^{TITLE}$", "--pad", "arena", "--seconds", f"{seconds:g}"]
+    command += ["--batch-size", str(batch_size(seconds))]
+    messages = folder / "collect.log"
+    with messages.open("w") as output, subprocess.Popen(command, cwd=CHECKOUT, stdout=output, stderr=output) as program:
+        try:
+            _await_recording(program, folder / "out")
+            began, cpu_began = time.monotonic(), _cpu_s(program.pid)
+            now, cpu_now = began, cpu_began
+            ticks = []
+            pacer = Pacer(RATE_HZ)
+            while program.poll() is None:
+                tick = pacer.wait()
+                ticks.append(tick.deadline_ns + tick.late_ns)
+                if tick.index % RATE_HZ == 0 and time.monotonic() - began < seconds - 1:
+                    now, cpu_now = time.monotonic(), _cpu_s(program.pid)
+        except BaseException:
+            program.kill()
+            raise
+    if program.returncode != 0:
+        raise UserError(f"collect.py failed: {messages.read_text().strip()}", "Leave the moving picture in front")
+    return Beside(np.array(ticks, np.int64), (cpu_now - cpu_began) / max(now - began, 1e-9))
+
+
+def _await_recording(program: subprocess.Popen[bytes], out: Path) -> None:
+    """Wait until the first file is being written, so that starting up is not counted."""
+    end = time.monotonic() + START_S
+    while program.poll() is None and not any(out.glob("*/*_batch.h5*")):
+        if time.monotonic() > end:
+            raise UserError("collect.py has not begun to record", "Leave the moving picture in front")
+        time.sleep(0.05)
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time of all threads of a process. Source: proc(5), fields 14 and 15."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def _article_ms(folder: Path, seconds: float) -> float:
+    """CPU time of one frame by the article's recipe, from the screen to the file, on mss' best backend."""
+    count = round(min(seconds, ARTICLE_S) * ARTICLE_HZ)
+    with mss.MSS() as screen:
+        region = dict(zip(("left", "top", "width", "height"), (0, 0, *map(int, SCREEN.split("x"))), strict=True))
+        region = {**region, **{side: min(region[side], screen.monitors[0][side]) for side in ("width", "height")}}
+        recipe = Article(folder, count)
+        inputs = Inputs(REST)
+        began = time.process_time()
+        pacer = Pacer(ARTICLE_HZ)
+        for _ in range(count):
+            pacer.wait()  # as ours: caches are cold after each sleep
+            recipe.add(Frame(article_frame(screen, region), time.monotonic_ns()), inputs)
+        recipe.close()
+        return (time.process_time() - began) * 1000 / count
+
+
+def lateness_ns(times: Times) -> Times:
+    """How much later each tick began than a grid of `RATE_HZ` that fits nearly all of them.
+
+    A loop on absolute deadlines is never later than one period: what would be is a missed tick.
+    """
+    phases = times % PERIOD_NS
+    bins = np.bincount(phases // 50_000, minlength=PERIOD_NS // 50_000 + 1)
+    start = int(np.argmax(bins)) * 50_000 - 50_000  # most ticks begin within 0.1 ms of their deadline
+    late: Times = (phases - start) % PERIOD_NS
+    return late
+
+
+def missed_ticks(times: Times) -> Times:
+    """(N,) int64 → (N - 1,) how many ticks of the loop are left out before each sample but the first."""
+    left_out: Times = np.rint(np.diff(times - lateness_ns(times)) / PERIOD_NS).astype(np.int64) - 1
+    return left_out
+
+
+def batch_size(seconds: float) -> int:
+    """Samples per batch file."""
+    return max(1, round(min(seconds / 4, FILE_S) * RATE_HZ))
+
+
+def _pace_rows(recording: Recording, beside: Beside, seconds: float) -> list[Row]:
+    times = recording.timestamps_ns.astype(np.int64)
+    late = lateness_ns(times)
+    missed = missed_ticks(times)
+    flagged = (recording.flags & Flag.LATE) > 0
+    # Half a millisecond of grace: the loop decides a little before the frame gets its time.
+    should = late > LATE_SHARE * PERIOD_NS + 500_000
+    should[1:] |= missed > 0
+    rows: list[Row] = [
+        {"figure": "samples recorded", "ours": len(recording)},
+        {"figure": "ticks missed", "ours": int(missed.sum())},
+        {"figure": "late or after a missed tick", "ours": int(should.sum())},
+        _row("of these not flagged", int((should & ~flagged)[1:].sum()), most=0),
+    ]
+    inside = (beside.ticks_ns >= times[0]) & (beside.ticks_ns <= times[-1])
+    empty = beside.ticks_ns[inside]
+    rows += _late_rows("late, p99 ms", late, lateness_ns(empty))
+    ends = times[batch_size(seconds) - 1 : -1 : batch_size(seconds)]
+    ours, theirs = near(times, ends), near(empty, ends)
+    if ours.any() and theirs.any():
+        rows += _late_rows("late while a file ends, p99 ms", late[ours], lateness_ns(empty)[theirs])
     return rows
 
 
-def _measure(recipe: Recipe, folder: Path, pictures: Sequence[Image], count: int) -> tuple[Row, float]:
-    late_ms = np.empty(count)
-    missed = 0
-    inputs = Inputs(REST.copy())
-    cpu_began = time.process_time()
-    pacer = Pacer(RATE_HZ)
-    for i in range(count):
-        tick = pacer.wait()
-        late_ms[i] = tick.late_ns / 1e6
-        missed += tick.missed
-        recipe.add(Frame(pictures[i % len(pictures)], time.monotonic_ns()), inputs)
-    loop_ended = time.monotonic()
-    recipe.close()
-    backlog_s = time.monotonic() - loop_ended
-    cpu_ms = (time.process_time() - cpu_began) * 1000 / count
-    stored = sum(path.stat().st_size for path in folder.rglob("*.h5")) / count
-    row: Row = {
-        "recipe": recipe.name,
-        "late_p50_ms": round(float(np.percentile(late_ms, 50)), 3),
-        "late_p99_ms": round(float(np.percentile(late_ms, 99)), 3),
-        "late_max_ms": round(float(late_ms.max()), 3),
-        "missed": missed,
-        "dropped": recipe.dropped,
-        "backlog_s": round(backlog_s, 2),
-        "bytes_per_frame": round(stored),
-        "gb_per_hour_at_30_fps": round(stored * 30 * 3600 / 1e9, 2),
-    }
-    return row, cpu_ms
+def near(times: Times, moments: Times) -> NDArray[np.bool_]:
+    """Which of the times lie within `AROUND_END_NS` of any of the moments."""
+    return np.asarray((np.abs(times[:, None] - moments[None, :]) < AROUND_END_NS).any(1))
 
 
-def _pictures() -> tuple[list[Image], str]:
-    """Pictures that compress as a game's do: the practice arena's, or a made-up scene where it is not installed."""
-    try:
-        from rl_utils.arena.direct import DirectArena
-
-        with DirectArena(seed=1) as arena:
-            frames = [arena.read() for _ in range(PICTURES)]
-    except ImportError:
-        return [_scene(i) for i in range(PICTURES)], "made up"
-    return [frame.image for frame in frames if frame is not None], "arena"
+def _late_rows(name: str, late: Times, empty: Times) -> list[Row]:
+    ours, theirs = (float(np.percentile(values, 99)) / 1e6 for values in (late, empty))
+    return [{**_row(name, ours, most=theirs + 2), "beside": theirs, "than": "empty loop", "limit": "beside + 2"}]
 
 
-def _scene(index: int) -> Image:
-    """A moving pattern with edges, gradients and a little noise. (270, 480, 3) uint8 RGB."""
-    width, height = SIZE
-    x, y = np.meshgrid(np.arange(width) + 3 * index, np.arange(height) + index)
-    field = (x // 40 + y // 30) % 2 * 40 + 90 + 60 * np.sin(x / 50) * np.cos(y / 35)
-    noise = np.random.default_rng(index).normal(0, 2, (height, width, 3))
-    shades = np.stack([field * 0.6, field, field * 0.5], axis=2)
-    return np.clip(shades + noise, 0, 255).astype(np.uint8)
+def _number_rows(recording: Recording, shown: NDArray[np.void]) -> list[Row]:
+    """Whether every picture is of its time, and every number that was shown is there or accounted for."""
+    width = int(recording.meta["window"]["native_size"][0])
+    lowest = np.array([number_in(recording.frame(i), width_px=width) for i in range(len(recording))])
+    times = recording.timestamps_ns.astype(np.int64)
+    # The number that was surely on the screen when the frame was taken, and how many later ones its picture shows:
+    # the server may read the window a little after that.
+    sure = np.maximum(np.searchsorted(shown["after_ns"], times, side="right") - 1, 0)
+    newer = (lowest - shown["number"][sure]) % (1 << BITS)
+    number = shown["number"][sure] + newer
+    index = np.minimum(sure + newer, len(shown) - 1)
+    of_its_time = (newer <= 2) & (shown["before_ns"][index] <= times + PERIOD_NS)
+    lost = len(np.setdiff1d(np.arange(number[0], number[-1]), number))
+    repeated = np.concatenate([[False], np.diff(number) == 0])
+    marked = (recording.flags & Flag.DUPLICATE) > 0
+    late = (recording.flags & Flag.LATE) > 0
+    told = int(repeated.sum() + late.sum() + missed_ticks(times).sum())
+    places = np.rint(recording.inputs[:, Control.RIGHT_X] * (STEPS - 1)).astype(int)
+    apart = (lowest - places + STEPS // 2) % STEPS - STEPS // 2
+    return [
+        {"figure": "numbers shown meanwhile", "ours": int(number[-1] - number[0] + 1)},
+        {"figure": "numbers not recorded", "ours": lost},
+        _row("beyond late, missed and repeated samples", max(0, lost - told), most=0),
+        {"figure": "samples that repeat a number", "ours": int(repeated.sum())},
+        _row("flagged wrongly as new or repeated", int((repeated != marked)[1:].sum()), most=0),
+        _row("pictures not of their time", int((~of_its_time).sum()), most=0),
+        _row("inputs off by more than one event", int((np.abs(apart) > 1).sum()), most=0),
+    ]
+
+
+def _cost_rows(recording: Recording, beside: Beside, article_ms: float) -> list[Row]:
+    times = recording.timestamps_ns
+    rate_hz = (len(times) - 1) / (int(times[-1] - times[0]) / 1e9)
+    ours_ms = beside.cpu_share * 1000 / rate_hz
+    ratio = article_ms / ours_ms
+    return [
+        _row("collect.py, % of a core", beside.cpu_share * 100, most=25),
+        {"figure": "CPU ms per frame", "ours": ours_ms, "beside": article_ms, "than": "article"},
+        {"figure": "article's CPU by ours", "ours": ratio, "limit": ">= 6", "holds": "yes" if ratio >= 6 else "NO"},
+    ]
+
+
+def _row(figure: str, ours: float, *, most: float) -> Row:
+    return {"figure": figure, "ours": ours, "limit": f"<= {most:g}", "holds": "yes" if ours <= most else "NO"}

@@ -32,6 +32,12 @@ GAME_TITLE: Final = r"^Rocket League(\s*\(.*\))?$"
 WindowSize = tuple[int, int]
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_UNTIL = re.compile(r"(\d{1,9}(?:\.\d+)?)\s*(f|frames?|s|sec|seconds?|m|min|minutes?|h|hours?)", re.IGNORECASE)
+_SECONDS: Final = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hour", "hours"), 3600),
+}
 
 
 def parse_size(text: str, *, option: str = "--size") -> WindowSize:
@@ -46,6 +52,19 @@ def parse_size(text: str, *, option: str = "--size") -> WindowSize:
     return int(match[1]), int(match[2])
 
 
+def parse_until(text: str, fps: float) -> int:
+    """Read "5000frames" or "20min" as a number of frames.
+
+    Raises:
+        UserError: It is neither.
+    """
+    match = _UNTIL.fullmatch(text.strip())
+    if match is None:
+        raise UserError(f"--until {text} is no number of frames or minutes", "Write it like 5000frames, 20min or 90s")
+    amount, unit = float(match[1]), match[2].lower()
+    return round(amount) if unit.startswith("f") else round(amount * _SECONDS[unit] * fps)
+
+
 def _require(condition: bool, problem: str, remedy: str) -> None:
     if not condition:
         raise UserError(problem, remedy)
@@ -55,7 +74,8 @@ def _require(condition: bool, problem: str, remedy: str) -> None:
 class CollectConfig:
     """Record the game's window and your gamepad while you play. Stop with Ctrl+C.
 
-    Press nothing special: recording runs while the game's window is focused, pauses when it is not, and only reads.
+    Recording runs while the game's window is focused, pauses when it is not, and only reads. While it runs, Ctrl+F9
+    marks a new episode, Ctrl+F10 pauses, Ctrl+F11 discards the last seconds, whichever window has the focus.
     """
 
     out: Path
@@ -76,6 +96,28 @@ class CollectConfig:
     """Samples per batch file."""
     seconds: float | None = None
     """Stop after this much recorded time."""
+    until: str | None = None
+    """Stop after so many frames or so much recorded time: 5000frames, 20min, 90s, 2h."""
+    countdown: float = 0.0
+    """Begin when the game has had the focus for this many seconds."""
+    resume: bool = False
+    """Go on with the newest session in --out, if size, rate, codec, pad and game are the same; else begin a new one."""
+    discard_seconds: float = 10.0
+    """How much recorded time one press of the discard key takes back."""
+    mark_key: str = "ctrl+F9"
+    """Hot key: a new episode begins. Modifiers (ctrl, alt, shift, super) and a key as X names it, or none."""
+    pause_key: str = "ctrl+F10"
+    """Hot key: pause, and go on."""
+    discard_key: str = "ctrl+F11"
+    """Hot key: forget the last seconds."""
+    mark_chord: str = "none"
+    """The same by pad: buttons held together, like select+thumbr; samples in which they are held are left out."""
+    pause_chord: str = "none"
+    """The same by pad."""
+    discard_chord: str = "none"
+    """The same by pad."""
+    sounds: bool = False
+    """A short tone at start, pause, mark, discard and end."""
     frames: Literal["window", "arena"] = "window"
     """The window, or the practice arena in direct mode (the same pixels without a window, faster than real time)."""
     driver: Literal["expert", "idle"] = "expert"
@@ -98,7 +140,14 @@ class CollectConfig:
             self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
         )
         _require(0 <= self.noise <= 1, f"--noise {self.noise:g} is out of range", "Choose 0 to 1")
+        _require(self.seconds is None or self.until is None, "--seconds and --until exclude each other", "Give one")
+        _require(0 <= self.countdown <= 3600, f"--countdown {self.countdown:g} is out of range", "Choose 0 to 3600")
+        _require(
+            self.discard_seconds > 0, f"--discard-seconds {self.discard_seconds:g} is too short", "Use more than 0"
+        )
+        _require(self.limit is None or self.limit > 0, "There is nothing to record", "Ask for at least one frame")
         if self.frames == "arena":
+            _require(not self.resume, "Direct mode has no sittings to go on with", "Leave --resume away")
             _require(self.pad != "none", "--frames arena always has its driver's pad", "Leave --pad away")
             _require(120 % self.fps == 0, f"--fps {self.fps:g} does not divide the arena's 120 Hz", "Choose 30 or 60")
 
@@ -107,8 +156,15 @@ class CollectConfig:
         """(width, height) of the stored picture."""
         return parse_size(self.size)
 
+    @property
+    def limit(self) -> int | None:
+        """Samples after which to stop."""
+        if self.until is not None:
+            return parse_until(self.until, self.fps)
+        return None if self.seconds is None else max(1, round(self.seconds * self.fps))
 
-ModelName = Literal["motion", "rocketnet"]
+
+ModelName = Literal["motion", "rocketnet", "state"]
 LossName = Literal["balanced", "article"]
 
 
@@ -121,7 +177,8 @@ class TrainConfig:
     out: Path
     """Run folder: checkpoints, model card, metrics, TensorBoard logs."""
     model: ModelName = "motion"
-    """motion sees three moments and is the default; rocketnet is the article's network, exactly."""
+    """motion sees three moments and is the default; rocketnet is the article's network, exactly; state learns from the
+    practice arena's state instead of pictures, as an upper bound for them."""
     loss: LossName = "balanced"
     """balanced is corrected; article is the article's own."""
     epochs: int = 5
@@ -129,7 +186,7 @@ class TrainConfig:
     minutes: float | None = None
     """Time budget: the schedule is fitted to it, whatever --epochs says (fewer or more passes)."""
     batch_size: int = 64
-    """Samples per optimiser step (per accumulation step)."""
+    """Samples per optimiser step (per accumulation step), of all processes together under torchrun."""
     accumulate: int = 1
     """Batches whose gradients are added up before a step."""
     lr: float = 1e-3
@@ -175,6 +232,10 @@ class TrainConfig:
     """Where to compute."""
     threads: int = 0
     """CPU threads of torch; 0 leaves its choice."""
+    coach: int = 0
+    """Rounds after the training: the policy plays the arena, the scripted driver corrects it, it learns from that."""
+    coach_minutes: float = 7.0
+    """Minutes of play in each round (faster than real time, beside --minutes)."""
     resume: bool = False
     """Continue the run in --out from last.pt."""
 
@@ -198,6 +259,12 @@ class TrainConfig:
         _require(0 <= self.mirror <= 1, f"--mirror {self.mirror:g} is out of range", "Choose 0 to 1")
         _require(0 <= self.ema < 1, f"--ema {self.ema:g} is out of range", "Choose 0 to 0.9999")
         _require(0 <= self.shift_px <= 32, f"--shift-px {self.shift_px} is out of range", "Choose 0 to 32")
+        _require(0 <= self.coach <= 18, f"--coach {self.coach} is out of range", "Choose 0 to 18 rounds")
+        _require(
+            0 < self.coach_minutes <= 200,
+            f"--coach-minutes {self.coach_minutes:g} is out of range",
+            "Choose up to 200",
+        )
 
 
 @dataclass(frozen=True)
@@ -289,7 +356,7 @@ class PlaybackConfig:
     """Look at a recording: the picture with the pad drawn over it.
 
     Keys: space pause, left and right step, up and down 1 s, page up and down 10 s, + and - speed, home, end, i info,
-    q quit; click on the timeline to go there.
+    q quit; click on the timeline to go there. To keep only the good parts: "playback.py trim --help".
     """
 
     data: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -318,6 +385,44 @@ class PlaybackConfig:
         _require(
             self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
         )
+
+
+@dataclass(frozen=True)
+class TrimConfig:
+    """Keep the good parts of recordings as new sessions; the originals stay as they were.
+
+    Times are those that playback shows: play time over all the recordings, with long gaps shortened.
+    """
+
+    data: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Session folders, folders of them, or batch files (ours or the article's)."""
+    out: Path = Path()
+    """Folder that receives the new sessions."""
+    start: float = 0.0
+    """Leave out everything before this second."""
+    end: float | None = None
+    """Leave out everything after this second."""
+    drop: tuple[str, ...] = ()
+    """Stretches to leave out, in seconds, like 12.5-20 31-40."""
+    drop_idle: float | None = None
+    """Leave out what comes after this many seconds with every control at rest, until one is used again."""
+    pad_profile: str = "playstation"
+    """Pad behind the article's files: playstation, xpad, playstation-generic or nintendo."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.data) > 0, "No recording was named", 'Name folders or files: "playback.py trim recordings"')
+        _require(self.out != Path(), "--out names no folder", "Name one that receives the new sessions")
+        _require(self.start >= 0, f"--start {self.start:g} is negative", "Choose 0 or more")
+        _require(
+            self.end is None or self.end > self.start,
+            f"--end {self.end} is not after --start {self.start:g}",
+            "Choose a later one",
+        )
+        _require(
+            self.drop_idle is None or self.drop_idle > 0, f"--drop-idle {self.drop_idle} is no time", "Use more than 0"
+        )
+        chosen = self.start > 0 or self.end is not None or self.drop or self.drop_idle is not None
+        _require(bool(chosen), "Nothing is to be left out", "Use --start, --end, --drop or --drop-idle")
 
 
 DriverName = Literal["human", "expert", "idle", "pad"]
@@ -412,16 +517,27 @@ class DoctorConfig:
     """Print the findings as JSON."""
     window: str = GAME_TITLE
     """Regular expression that the window's title must match."""
+    map: bool = False
+    """Map a gamepad that is not known or read wrongly: press what is asked for. It is stored and used from then on."""
+    device: str | None = None
+    """With --map: the gamepad's path, part of its name, or vendor:product."""
+
+    listen: float = 3.0
+    """Seconds to wait for events of the gamepad: press something meanwhile. 0 does not wait."""
 
     def __post_init__(self) -> None:
+        _require(0 <= self.listen <= 600, f"--listen {self.listen:g} is out of range", "Choose 0 to 600")
         _check_window_regex(self.window)
+        _require(self.map or self.device is None, "--device chooses what --map maps", "Add --map, or leave it away")
 
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure capture, recording, loading, training and driving on this machine, beside the alternative."""
+    """Measure capture, recording, loading, training, driving and observations here, beside the alternative."""
 
-    what: Annotated[tuple[Literal["capture", "record", "load", "train", "drive"], ...], tyro.conf.Positional] = ()
+    what: Annotated[
+        tuple[Literal["capture", "record", "write", "load", "train", "drive", "obs"], ...], tyro.conf.Positional
+    ] = ()
     """Which parts; all of them by default."""
     seconds: float = 5.0
     """Length of each measurement."""

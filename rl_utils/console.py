@@ -5,6 +5,7 @@ Results go to stdout; everything here goes to stderr.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -58,15 +59,15 @@ class StatusLine:
 class Progress:
     """Steps done of a known total, with rate and time left. Made by `progress`."""
 
-    def __init__(self, label: str, total: float) -> None:
+    def __init__(self, label: str, total: float, *, shown: bool = True) -> None:
         self._label = label
         self._total = total
         self._done = 0.0
         self._bar: Any = None
         self._task: Any = None
         self._began = time.monotonic()
-        self._next = self._began + PLAIN_INTERVAL_S
-        if sys.stderr.isatty():
+        self._next = self._began + PLAIN_INTERVAL_S if shown else math.inf
+        if shown and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
@@ -98,11 +99,11 @@ class Progress:
 
 
 @contextmanager
-def progress(label: str, total: float) -> Iterator[Progress]:
-    """Show a progress bar on a terminal and a plain line every few seconds elsewhere."""
-    shown = Progress(label, total)
-    if shown._bar is not None:
-        with shown._bar:
-            yield shown
+def progress(label: str, total: float, *, shown: bool = True) -> Iterator[Progress]:
+    """Show a progress bar on a terminal and a plain line every few seconds elsewhere; nothing at all unless `shown`."""
+    made = Progress(label, total, shown=shown)
+    if made._bar is not None:
+        with made._bar:
+            yield made
     else:
-        yield shown
+        yield made

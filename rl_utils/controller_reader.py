@@ -21,6 +21,7 @@ from rl_utils.errors import UserError
 from rl_utils.interfaces import ControllerSource, Inputs, PadEvent, PadInfo
 from rl_utils.pad_device import PadDevice, Unplugged
 from rl_utils.pad_finder import SeenDevice, choose_pad, controls_of, list_pads, matches
+from rl_utils.pad_mapping import codes_of
 from rl_utils.pad_state import PadState
 
 log = logging.getLogger(__name__)
@@ -135,6 +136,12 @@ class ControllerReader(ControllerSource):
         missing = [c.name.lower() for c in Control if c not in controls_of(pad, profile)]
         if missing:
             log.info("%s has no %s", pad, ", ".join(missing))
+        if device.reading.is_guess:
+            log.warning(
+                '%s is an unknown pad, its layout is guessed: check it with "%s --map"',
+                pad,
+                "python -m rl_utils.doctor",
+            )
         with self._lock:
             self._device = device
             self._waiting.clear()
@@ -152,6 +159,8 @@ class ControllerReader(ControllerSource):
                     profile.axes[code].name.lower(): (axis.minimum, axis.rest, axis.maximum)
                     for code, axis in device.axes.items()
                 },
+                reason=device.reading.reason,
+                codes=codes_of(profile),
             )
             self._seen = pad
 

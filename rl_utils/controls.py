@@ -76,20 +76,26 @@ class PadProfile:
         name: Stored in session.json.
         buttons: evdev key code → the control in that physical position.
         axes: evdev axis code → the control.
-        trigger_buttons: evdev key codes of triggers that are only digital → the trigger.
+        axis_keys: evdev key codes of triggers and d-pads that are only digital → the axis, and its end (0 or 1) that
+            the key pushes it to.
+        inverted: evdev axis codes that grow the wrong way: to the left, upwards, or when a trigger is let go.
     """
 
     name: str
     buttons: Mapping[int, Control]
     axes: Mapping[int, Control]
-    trigger_buttons: Mapping[int, Control]
+    axis_keys: Mapping[int, tuple[Control, float]]
+    inverted: frozenset[int] = frozenset()
 
 
 BTN_SOUTH, BTN_EAST, BTN_C, BTN_NORTH, BTN_WEST, BTN_Z = 0x130, 0x131, 0x132, 0x133, 0x134, 0x135
 BTN_TL, BTN_TR, BTN_TL2, BTN_TR2 = 0x136, 0x137, 0x138, 0x139
 BTN_SELECT, BTN_START, BTN_MODE, BTN_THUMBL, BTN_THUMBR = 0x13A, 0x13B, 0x13C, 0x13D, 0x13E
 ABS_X, ABS_Y, ABS_Z, ABS_RX, ABS_RY, ABS_RZ, ABS_HAT0X, ABS_HAT0Y = 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x10, 0x11
+ABS_GAS, ABS_BRAKE = 0x09, 0x0A
+BTN_DPAD_UP, BTN_DPAD_DOWN, BTN_DPAD_LEFT, BTN_DPAD_RIGHT = 0x220, 0x221, 0x222, 0x223
 # What tells other devices from gamepads.
+BTN_JOYSTICK, BTN_GAMEPAD_END = 0x120, 0x13F
 KEY_A, BTN_LEFT, BTN_TOUCH, BTN_STYLUS = 0x01E, 0x110, 0x14A, 0x14B
 INPUT_PROP_POINTER, INPUT_PROP_DIRECT, INPUT_PROP_ACCELEROMETER = 0x00, 0x01, 0x06
 
@@ -120,17 +126,17 @@ XPAD: Final = PadProfile(
     name="xpad",
     buttons=_COMMON_BUTTONS | {BTN_NORTH: Control.WEST, BTN_WEST: Control.NORTH},
     axes=_COMMON_AXES,
-    trigger_buttons={},
+    axis_keys={},
 )
 # Source: hid-playstation, measured: square sends BTN_WEST, triangle BTN_NORTH; BTN_TL2/TR2 double the analog triggers.
 PLAYSTATION: Final = PadProfile(
     name="playstation",
     buttons=_COMMON_BUTTONS | {BTN_NORTH: Control.NORTH, BTN_WEST: Control.WEST},
     axes=_COMMON_AXES,
-    trigger_buttons={},
+    axis_keys={},
 )
-# Source: the same DualSense under hid-generic, measured: buttons are numbered in HID order, the right stick is on Z/RZ
-# and the triggers on RX/RY.
+# Source: the same DualSense, and a DualShock 4, under hid-generic, measured: buttons are numbered in HID order, the
+# right stick is on Z/RZ and the triggers on RX/RY.
 PLAYSTATION_GENERIC: Final = PadProfile(
     name="playstation-generic",
     buttons={
@@ -156,20 +162,54 @@ PLAYSTATION_GENERIC: Final = PadProfile(
         ABS_HAT0X: Control.HAT_X,
         ABS_HAT0Y: Control.HAT_Y,
     },
-    trigger_buttons={},
+    axis_keys={},
 )
 # Source: drivers/hid/hid-nintendo.c: positional names like hid-playstation, triggers only as BTN_TL2 and BTN_TR2.
 NINTENDO: Final = PadProfile(
     name="nintendo",
     buttons=_COMMON_BUTTONS | {BTN_NORTH: Control.NORTH, BTN_WEST: Control.WEST},
     axes={code: control for code, control in _COMMON_AXES.items() if control not in TRIGGERS},
-    trigger_buttons={BTN_TL2: Control.LEFT_TRIGGER, BTN_TR2: Control.RIGHT_TRIGGER},
+    axis_keys={BTN_TL2: (Control.LEFT_TRIGGER, 1.0), BTN_TR2: (Control.RIGHT_TRIGGER, 1.0)},
 )
-PROFILES: Final[Mapping[str, PadProfile]] = {p.name: p for p in (XPAD, PLAYSTATION, PLAYSTATION_GENERIC, NINTENDO)}
+# What HID calls them: sticks on X Y Z RZ, triggers on the pedals. Source: SDL's mappings of Xbox pads on Bluetooth
+# (045e:0b13) and of 8BitDo's Ultimate pads (2dc8:3011), both under hid-generic.
+_PEDAL_AXES: Final = {
+    ABS_X: Control.LEFT_X,
+    ABS_Y: Control.LEFT_Y,
+    ABS_Z: Control.RIGHT_X,
+    ABS_RZ: Control.RIGHT_Y,
+    ABS_BRAKE: Control.LEFT_TRIGGER,
+    ABS_GAS: Control.RIGHT_TRIGGER,
+    ABS_HAT0X: Control.HAT_X,
+    ABS_HAT0Y: Control.HAT_Y,
+}
+HID: Final = PadProfile(name="hid", buttons=XPAD.buttons, axes=_PEDAL_AXES, axis_keys={})
+# Source: SDL's mappings of 8BitDo's pads in D-input mode (2dc8:6006 and others): HID order by Nintendo's labels, on
+# which A is right and B is below.
+EIGHTBITDO: Final = PadProfile(
+    name="8bitdo",
+    buttons=_COMMON_BUTTONS
+    | {BTN_SOUTH: Control.EAST, BTN_EAST: Control.SOUTH, BTN_NORTH: Control.NORTH, BTN_WEST: Control.WEST},
+    axes=_PEDAL_AXES,
+    axis_keys={},
+)
+PROFILES: Final[Mapping[str, PadProfile]] = {
+    p.name: p for p in (XPAD, PLAYSTATION, PLAYSTATION_GENERIC, NINTENDO, HID, EIGHTBITDO)
+}
+DIGITAL: Final[Mapping[int, tuple[Control, float]]] = {
+    BTN_TL2: (Control.LEFT_TRIGGER, 1.0),
+    BTN_TR2: (Control.RIGHT_TRIGGER, 1.0),
+    BTN_DPAD_UP: (Control.HAT_Y, 0.0),
+    BTN_DPAD_DOWN: (Control.HAT_Y, 1.0),
+    BTN_DPAD_LEFT: (Control.HAT_X, 0.0),
+    BTN_DPAD_RIGHT: (Control.HAT_X, 1.0),
+}
+"""What stands in for an axis that a pad does not have. Source: the kernel's Documentation/input/gamepad.rst."""
 
 VENDOR_SONY: Final = 0x054C
 VENDOR_MICROSOFT: Final = 0x045E
 VENDOR_NINTENDO: Final = 0x057E
+VENDOR_8BITDO: Final = 0x2DC8
 XBOX_360_PAD: Final = (VENDOR_MICROSOFT, 0x028E, 0x0114)
 """Vendor, product and version of the wired pad that every game and SDL know without a mapping."""
 STEAM_VIRTUAL_PAD: Final = (0x28DE, 0x11FF)

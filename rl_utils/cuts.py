@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from rl_utils.interfaces import Image
@@ -24,12 +25,12 @@ class CutDetector:
 
     def is_cut(self, image: Image) -> bool:
         """Whether the picture has nothing to do with the previous one. (H, W, 3) uint8 RGB."""
-        small = image[::STRIDE_PX, ::STRIDE_PX].astype(np.int16)
+        small = image[::STRIDE_PX, ::STRIDE_PX].copy()
         previous, self._previous = self._previous, small
         if previous is None or previous.shape != small.shape:
             self._usual = 0.0
             return False
-        change = float(np.abs(small - previous).mean())
+        change = cv2.norm(small, previous, cv2.NORM_L1) / small.size
         cut = change > CUT_LEVELS and change > CUT_RATIO * self._usual
         self._usual += 0.1 * (min(change, CUT_LEVELS) - self._usual)
         return cut

@@ -13,17 +13,20 @@ import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from rl_utils import __version__, schema
-from rl_utils.batch_file import BatchFile, BatchSpec, Row, encode
+from rl_utils.batch_file import BatchSpec
+from rl_utils.batch_writer import BatchWriter
 from rl_utils.config import WindowSize
 from rl_utils.controls import LAYOUT_VERSION
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Frame, FrameInfo, Inputs, PadEvent, PadInfo
+from rl_utils.resume import Resumable, boot_id
 from rl_utils.session_folder import create_session_folder, free_bytes, lock_session, remove_if_empty, write_session
 
 FLUSH_S: Final = 0.5
@@ -39,15 +42,23 @@ GAP_NS: Final = 1_000_000_000
 
 logger = logging.getLogger(__name__)
 
-Item = tuple[Frame, Inputs, int, int, Sequence[PadEvent]]
+
+@dataclass(frozen=True, slots=True)
+class _GoBack:
+    """In the queue: the last so many samples are not wanted."""
+
+    samples: int
+
+
+Item = tuple[Frame, Inputs, int, int, Sequence[PadEvent]] | _GoBack
 
 
 class BatchSaver:
     """One session of recording. A context manager; leaving it closes the session.
 
-    Counters for the status line, all cheap to read: `samples` that were accepted, `safe_samples` of them that survive
-    the end of this process, `dropped`, `bytes_written`, `queue_length`, `free_bytes`, `bytes_per_sample`,
-    `gb_per_hour`; `files` that are whole.
+    Counters for the status line, all cheap to read: `samples` that were accepted and not discarded, `safe_samples` of
+    them that survive the end of this process, `dropped`, `discarded`, `bytes_written`, `queue_length`, `free_bytes`,
+    `bytes_per_sample`, `gb_per_hour`; `files` that are whole. They are of this sitting.
 
     Args:
         out: Folder that receives the session folder; made where missing.
@@ -61,6 +72,7 @@ class BatchSaver:
         queue_bytes: Room for waiting pictures.
         reserve_bytes: Stop recording while this much of the disk is still free.
         session: Further entries of session.json.
+        resume: Go on with this session instead of beginning a new one.
 
     Raises:
         UserError: The folder cannot be written, or the disk is nearly full already.
@@ -80,48 +92,50 @@ class BatchSaver:
         queue_bytes: int = QUEUE_BYTES,
         reserve_bytes: int = RESERVE_BYTES,
         session: Mapping[str, Any] | None = None,
+        resume: Resumable | None = None,
     ) -> None:
         self.samples = 0
-        self.safe_samples = 0
         self.dropped = 0
-        self.bytes_written = 0
-        self.files: list[Path] = []
+        self.discarded = 0
         self._spec = BatchSpec(size, fps, codec, frames.native_size, pad.state_names)
-        self._batch_size = batch_size
         self._block = block
         self._reserve = reserve_bytes
-        self._written = 0
-        self._segment_offset = 0
+        self._resumed = resume
+        self._segment_offset = resume.next_segment if resume is not None else 0
+        self._unsent_discard = 0
         self._after_drop = False
         self._kept_events: list[PadEvent] = []
         self._last_ns = 0
         self._last_segment = 0
-        self._last_name_ms = 0
         self._error: BaseException | None = None
         self._error_told = False
         self._closed = False
-        self._file: BatchFile | None = None
         self._out = out
-        self.folder = create_session_folder(out)
+        self.folder = create_session_folder(out) if resume is None else resume.folder
         self.free_bytes = free_bytes(self.folder)
         if self.free_bytes < reserve_bytes + CLOSING_BYTES:
-            self.folder.rmdir()
+            if resume is None:
+                self.folder.rmdir()
             raise _full_error(out, self.free_bytes)
-        self._lock = lock_session(self.folder)
-        self._began = time.monotonic()
+        self._lock = _lock(self.folder)
+        self._writer = BatchWriter(
+            self.folder, self._spec, batch_size=batch_size, first_episode=resume.next_episode if resume else 0
+        )
         self._session: dict[str, Any] = {
             "format_version": schema.FORMAT_VERSION,
             "tool_version": __version__,
             "layout_version": LAYOUT_VERSION,
             "id": self.folder.name,
             "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-            "pid": os.getpid(),
+            "boot_id": boot_id(),
             "fps": fps,
             "size": list(size),
             "codec": codec,
             "window": frames,
             "pad": pad,
             **(session or {}),
+            **(resume.session if resume is not None else {}),
+            "pid": os.getpid(),
             "complete": False,
         }
         try:
@@ -138,6 +152,21 @@ class BatchSaver:
         self._thread.start()
 
     @property
+    def safe_samples(self) -> int:
+        """Samples that survive the end of this process."""
+        return self._writer.safe_samples
+
+    @property
+    def bytes_written(self) -> int:
+        """Size of what is written."""
+        return self._writer.bytes_written
+
+    @property
+    def files(self) -> list[Path]:
+        """Batch files that are whole."""
+        return self._writer.files
+
+    @property
     def queue_length(self) -> int:
         """Samples that wait for the disk."""
         return self._queue.qsize()
@@ -145,7 +174,7 @@ class BatchSaver:
     @property
     def bytes_per_sample(self) -> float:
         """Mean size of a stored sample so far, 0 before the first."""
-        return self.bytes_written / self._written if self._written else 0.0
+        return self.bytes_written / self._writer.samples if self._writer.samples else 0.0
 
     @property
     def gb_per_hour(self) -> float:
@@ -179,7 +208,7 @@ class BatchSaver:
             if frame.t_ns - self._last_ns > GAP_NS and segment + self._segment_offset == self._last_segment:
                 self._segment_offset += 1
         number = segment + self._segment_offset
-        if not self._put((frame, inputs, number, int(flags), events)):
+        if not self._send_discard() or not self._put((frame, inputs, number, int(flags), events)):
             self.dropped += 1
             self._after_drop = True
             self._kept_events = list(events)
@@ -188,6 +217,33 @@ class BatchSaver:
         self._after_drop = False
         self._kept_events = []
         self._last_ns, self._last_segment = frame.t_ns, number
+        return True
+
+    def discard(self, samples: int) -> int:
+        """Take back the samples that were added last. Returns at once; they leave the files within a moment.
+
+        Args:
+            samples: How many, at most those of this sitting. What is added next must belong to a new segment.
+
+        Returns:
+            How many there were to take back.
+
+        Raises:
+            UserError: The disk is full or gone.
+        """
+        self._raise_error()
+        count = min(samples, self.samples)
+        self.samples -= count
+        self.discarded += count
+        self._unsent_discard += count
+        self._send_discard()
+        return count
+
+    def _send_discard(self) -> bool:
+        """Tell the writer what was discarded; False while the queue is full."""
+        if self._unsent_discard and not self._put(_GoBack(self._unsent_discard)):
+            return False
+        self._unsent_discard = 0
         return True
 
     def _put(self, item: Item) -> bool:
@@ -220,14 +276,16 @@ class BatchSaver:
         if self._closed:
             return
         self._closed = True
-        while self._thread.is_alive():
-            try:
-                self._queue.put(None, timeout=FLUSH_S)
-                break
-            except queue.Full:
-                continue
+        for last in (_GoBack(self._unsent_discard), None):
+            while self._thread.is_alive():
+                try:
+                    self._queue.put(last, timeout=FLUSH_S)
+                    break
+                except queue.Full:
+                    continue
         self._thread.join()
-        self.dropped += self.samples - self._written  # accepted, but the disk was full before their turn
+        # Accepted, but the disk was full before their turn; none, where that was the end of discarded ones, too.
+        self.dropped += max(0, self.samples - self._writer.samples)
         try:
             self._close_session(summary or {})
         except OSError as error:
@@ -240,13 +298,15 @@ class BatchSaver:
     def _close_session(self, summary: Mapping[str, Any]) -> None:
         if remove_if_empty(self.folder):
             return
+        before = self._resumed.session if self._resumed is not None else {}
         self._session.update(
             {
                 "ended_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-                "samples": self._written,
-                "dropped": self.dropped,
-                "bytes_written": self.bytes_written,
-                "files": [path.name for path in self.files],
+                "samples": before.get("samples", 0) + self._writer.samples,
+                "dropped": before.get("dropped", 0) + self.dropped,
+                "discarded": before.get("discarded", 0) + self.discarded,
+                "bytes_written": before.get("bytes_written", 0) + self.bytes_written,
+                "files": [*before.get("files", []), *(path.name for path in self.files)],
                 **summary,
                 "complete": not any(self.folder.glob(schema.PART_GLOB)),
             }
@@ -269,14 +329,12 @@ class BatchSaver:
     def _work(self) -> None:
         try:
             self._write_queue()
-            if self._file is not None:
-                self._finish_file()
+            self._writer.finish()
         except OSError as error:
             self._error = _disk_error(self.folder, error)
         except BaseException as error:  # noqa: BLE001  # raised again in the loop, by add() or close()
             self._error = error
-        if self._file is not None:
-            self._file.abandon()  # it is as of the last flush; the next start recovers it
+        self._writer.abandon()  # an open file is as of the last flush; the next start recovers it
 
     def _write_queue(self) -> None:
         next_flush = time.monotonic() + FLUSH_S
@@ -288,49 +346,25 @@ class BatchSaver:
             else:
                 if item is None:
                     return
+                if isinstance(item, _GoBack):
+                    self._writer.go_back(item.samples)
+                    continue
                 self.free_bytes = free_bytes(self.folder)
                 if self.free_bytes < (CLOSING_BYTES if self._error else self._reserve):
                     if self._error is not None:
                         return
                     self._error = _full_error(self._out, self.free_bytes)
-                self._write(*item)
+                self._writer.write(*item)
             if time.monotonic() >= next_flush:
-                if self._file is not None:
-                    self._file.flush()
-                    self.safe_samples = self._written
+                self._writer.flush()
                 next_flush = time.monotonic() + FLUSH_S
 
-    def _write(self, frame: Frame, inputs: Inputs, segment: int, flags: int, events: Sequence[PadEvent]) -> None:
-        encoded = encode(frame.image, self._spec.codec)
-        if self._file is None:
-            self._file = BatchFile(self._next_path(), self._spec)
-        row = Row(
-            inputs=inputs.values,
-            timestamps_ns=frame.t_ns,
-            inputs_ns=inputs.t_ns,
-            segment=segment,
-            episode=inputs.episode,
-            source=int(inputs.source),
-            flags=flags,
-            labels=inputs.labels,
-            state=inputs.state,
-        )
-        self._file.append(encoded, row, events)
-        self._written += 1
-        self.bytes_written += len(encoded) + schema.ROW_BYTES
-        if self._file.samples >= self._batch_size:
-            self._finish_file()
 
-    def _finish_file(self) -> None:
-        assert self._file is not None
-        file, self._file = self._file, None
-        self.files.append(file.finish())
-        self.safe_samples = self._written
-
-    def _next_path(self) -> Path:
-        # The wall clock may step back; names must keep growing, because readers sort by them.
-        self._last_name_ms = max(self._last_name_ms + 1, time.time_ns() // 1_000_000)
-        return self.folder / f"{self._last_name_ms}{schema.BATCH_SUFFIX}"
+def _lock(folder: Path) -> int:
+    try:
+        return lock_session(folder)
+    except BlockingIOError as error:
+        raise UserError(f"{folder} is being recorded by another process", "Stop it, or leave --resume away") from error
 
 
 def _full_error(out: Path, free: int) -> UserError:

@@ -147,6 +147,31 @@ def make_samples(
     )
 
 
+def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording]) -> Samples:
+    """The samples of two groups of recordings as one; what was held out of each stays held out.
+
+    Args:
+        first: Of the recordings that come first.
+        second: Of those after them.
+        recordings: All of them.
+
+    Raises:
+        UserError: They differ in rate.
+    """
+    offset = len(first.targets)
+    return Samples(
+        targets=np.concatenate([first.targets, second.targets]),
+        previous=np.concatenate([first.previous, second.previous]),
+        firsts=np.concatenate([first.firsts, second.firsts + offset]),
+        train=np.concatenate([first.train, second.train + offset]),
+        weights=np.concatenate([first.weights, second.weights]),
+        held_out=np.concatenate([first.held_out, second.held_out + offset]),
+        fps=_common_rate(recordings),
+        capture_size=first.capture_size,
+        fingerprint=_fingerprint(recordings),
+    )
+
+
 def _common_rate(recordings: Sequence[Recording]) -> float:
     rates = [r.fps for r in recordings]
     if max(rates) > (1 + RATE_TOLERANCE) * min(rates):

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 from rl_utils.config import DemoConfig, parse_config
 from rl_utils.console import log
 from rl_utils.errors import EXIT_USER, UserError, user_errors
+from rl_utils.virtual_screen import end_process, environment, screen
 
 ROOT = Path(__file__).resolve().parent.parent
 ARENA = (sys.executable, "-m", "rl_utils.arena")
@@ -115,54 +115,6 @@ def _shown(words: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def screen(folder: Path, size: str = "1280x800") -> Iterator[str]:
-    """A display to open windows on: the person's own, else Xvfb of that size with a window manager."""
-    display = os.environ.get("DISPLAY", "")
-    if display and _answers(display):
-        log(f"Using your display {display}.")
-        yield display
-        return
-    if shutil.which("Xvfb") is None:
-        raise UserError("There is no display and no Xvfb", "Run: sudo apt-get install xvfb openbox")
-    read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-noreset"]
-    with ExitStack() as stack, (folder / "xvfb.log").open("w") as output:
-        server = subprocess.Popen(command, pass_fds=(write,), stderr=output, stdout=output)
-        stack.callback(_end, server)
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            display = f":{pipe.readline().strip()}"
-        if display == ":":
-            raise UserError("Xvfb did not start", f"Look into {folder / 'xvfb.log'}")
-        os.environ["DISPLAY"] = display
-        os.environ.pop("WAYLAND_DISPLAY", None)
-        if shutil.which("openbox"):
-            manager = subprocess.Popen(["openbox"], stderr=output, stdout=output)
-            stack.callback(_end, manager)
-        log(f"No display here: using a virtual one, Xvfb {display} (a real window, only not on a monitor).")
-        yield display
-
-
-def _answers(display: str) -> bool:
-    from rl_utils.x11 import open_display
-
-    try:
-        open_display(display).close()
-    except UserError:
-        return False
-    return True
-
-
-def _end(process: subprocess.Popen[Any]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
 def arena(*options: str | Path) -> Iterator[None]:
     """The practice arena's window, open while the block runs."""
     words = [str(word) for word in (*ARENA, *options)]
@@ -173,7 +125,7 @@ def arena(*options: str | Path) -> Iterator[None]:
         if process.poll() is not None:
             raise UserError(f"The arena closed early with {process.returncode}", "Its message is above")
     finally:
-        _end(process)
+        end_process(process)
 
 
 def run_demo(config: DemoConfig) -> Path:
@@ -187,9 +139,8 @@ def run_demo(config: DemoConfig) -> Path:
         import tempfile
 
         socket = Path(tempfile.mkdtemp()) / "arena.sock"
-    os.environ["RLAI_ARENA_SOCKET"] = str(socket.resolve())
     best = run / "best.pt"
-    with screen(out) as display:
+    with environment(RLAI_ARENA_SOCKET=str(socket.resolve())), screen(out) as display:
         title = f"1/6  The scripted driver plays, collect.py records window and pad for {budget.live_s:.0f} s"
         with steps.step(title), arena("--driver", "expert", "--noise", "1", "--seed", "1", "--socket", socket):
             play = ("--pad", "arena", "--seconds", f"{budget.live_s:g}")

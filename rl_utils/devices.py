@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from rl_utils.config import CollectConfig, EvalConfig, WindowSize
+from rl_utils.console import log
 from rl_utils.controls import REST, XBOX_360_PAD
 from rl_utils.errors import UserError
 from rl_utils.interfaces import (
@@ -30,11 +31,12 @@ from rl_utils.interfaces import (
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
+    from rl_utils.habits import Habits
     from rl_utils.policy import NetworkPolicy
     from rl_utils.recordings import Recording
     from rl_utils.takeover import TouchMonitor
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 NEW_PAD_S = 1.0
 """Time for the game to open a new gamepad: SDL tells nothing of what is held while it does (measured in the arena)."""
@@ -133,6 +135,36 @@ def _open_pad(config: CollectConfig) -> ControllerSource:
     return ControllerReader(config.device)
 
 
+@contextmanager
+def open_habits(config: CollectConfig) -> Iterator[Habits]:
+    """Open what the person asks for things by while `collect.py` runs: hot keys, where they can be, and chords.
+
+    Raises:
+        UserError: A key or chord is not understood.
+    """
+    from rl_utils.habits import Chords, Habits, Wish, parse_chord
+    from rl_utils.hot_keys import HotKeys, parse_hot_key
+
+    keys = {wish: getattr(config, f"{wish.value}_key") for wish in Wish}
+    chords = {wish: getattr(config, f"{wish.value}_chord") for wish in Wish}
+    try:
+        wanted = {wish: parse_hot_key(text) for wish, text in keys.items() if text.lower() != "none"}
+    except ValueError as error:
+        raise UserError(f"A hot key is not understood ({error})", "Write it like ctrl+F9, or none") from error
+    try:
+        held = Chords({wish: parse_chord(text) for wish, text in chords.items() if text.lower() != "none"})
+    except ValueError as error:
+        raise UserError(f"A chord is not understood ({error})", "Write it like select+thumbr, or none") from error
+    hot_keys = None
+    if wanted and config.frames == "window":
+        try:
+            hot_keys = HotKeys(wanted)
+        except UserError as error:
+            log(f"There are no hot keys: {error}")
+    with hot_keys or nullcontext():
+        yield Habits(hot_keys, held, config.discard_seconds)
+
+
 def _direct_arena(
     situation: str,
     seed: int,
@@ -194,9 +226,10 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
             yield Drive(replay, LogSink())
         return
     from rl_utils.get_current_frame import WindowFrames
+    from rl_utils.picture_watch import FROZEN_DRIVE_S
 
     with ExitStack() as stack:
-        frames = stack.enter_context(WindowFrames(config.window, size))
+        frames = stack.enter_context(WindowFrames(config.window, size, frozen_s=FROZEN_DRIVE_S))
         frames.wait_for_window(config.wait)
         # Before the virtual pad, which then is the first thing to go, released.
         person = _open_person(config)
@@ -213,7 +246,7 @@ def _warn_of_scoring_starts(config: EvalConfig) -> None:
     from rl_utils.arena.situations import SCORING_SEEDS
 
     if config.record is not None and config.seed >= SCORING_SEEDS:
-        log.warning(
+        logger.warning(
             "Starts from seed %d on are kept for scoring: to learn from this recording, use --situation training with a"
             " smaller --seed",
             SCORING_SEEDS,
@@ -249,7 +282,7 @@ def _open_sink(config: EvalConfig, frames: FrameSource) -> ControllerSink:
     from rl_utils.split_screen import pads_beside_ours
 
     for sentence in pads_beside_ours(list_pads(), own_ids=XBOX_360_PAD[:2]):
-        log.warning("%s", sentence)
+        logger.warning("%s", sentence)
     applier = InputApplier(allow_menu=config.allow_menu, dead_zone=config.dead_zone)
     time.sleep(NEW_PAD_S)
     return SafeSink(applier, allow_menu=config.allow_menu, guard=guard)

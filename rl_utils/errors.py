@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
+import os
+import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,18 +41,51 @@ class Main(Protocol):
 
 
 def user_errors(main: Main) -> Main:
-    """Make a script's `main` print a UserError as one line on stderr and return 2."""
+    """Make a script's `main` print a UserError as one line on stderr and return 2, and end quietly under `| head`."""
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> int:
         try:
-            return main(argv)
-        except UserError as error:
-            line = " ".join(str(error).split())
-            sys.stderr.write(f"{_program(main)}: {line}\n")
-            return EXIT_USER
+            try:
+                code = _one_line(main, argv)
+            except SystemExit:  # --help
+                sys.stdout.flush()
+                raise
+            sys.stdout.flush()  # here, and not when the interpreter ends, where it could only complain
+        except BrokenPipeError:
+            if not _silence_unread():
+                raise
+            return 0
+        return code
 
     return wrapped
+
+
+def _one_line(main: Main, argv: Sequence[str] | None) -> int:
+    try:
+        return main(argv)
+    except UserError as error:
+        line = " ".join(str(error).split())
+        sys.stderr.write(f"{_program(main)}: {line}\n")
+        return EXIT_USER
+
+
+def _silence_unread() -> bool:
+    """Send output that nobody reads any more to nowhere; whether there is any."""
+    found = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            descriptor = stream.fileno()
+        except io.UnsupportedOperation:
+            continue
+        poll = select.poll()
+        poll.register(descriptor, 0)  # a pipe without a reader is reported in any case, as POLLERR
+        if poll.poll(0):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+            found = True
+    return found
 
 
 def _program(main: Main) -> str:

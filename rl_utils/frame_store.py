@@ -11,19 +11,21 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rl_utils.dataset import Indices
 from rl_utils.errors import UserError
-from rl_utils.preprocess import PreprocessSpec, shrink
+from rl_utils.preprocess import InputSpec, PreprocessSpec, shrink
 from rl_utils.recordings import Recording
+from rl_utils.state_input import StateStore
 
 BLOCK: Final = 64
 """Pictures that a thread decodes at a time: small enough to show progress and to stop within a moment."""
@@ -40,7 +42,8 @@ class FrameStore:
         recordings: In the order of the running index.
         spec: What the network wants to see.
         cache_bytes: Memory for pictures held ready.
-        spill: Folder for what of the article's files does not fit.
+        spill: Folder for what of the article's files does not fit; made where it is missing.
+        sharers: Processes on this machine that hold a store each: they share the memory.
         threads: Threads that decode.
     """
 
@@ -51,6 +54,7 @@ class FrameStore:
         *,
         cache_bytes: int,
         spill: Path,
+        sharers: int = 1,
         threads: int | None = None,
     ) -> None:
         self.spec = spec
@@ -59,8 +63,8 @@ class FrameStore:
         self._frame_bytes = 3 * spec.width * spec.height
         self._slot: Indices = np.full(self._starts[-1], -1, np.int64)
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
-        self._spill_file = spill / "frames.cache"
-        ready, spilled = self._plan(min(cache_bytes, round(MEMORY_SHARE * available_memory())))
+        self._spill_folder = spill
+        ready, spilled = self._plan(min(cache_bytes, round(MEMORY_SHARE * available_memory())) // sharers)
         shape = (3, spec.height, spec.width)
         self._ready = np.empty((len(ready), *shape), np.uint8)
         self._spilled = self._open_spill(len(spilled), shape) if len(spilled) else self._ready[:0]
@@ -75,6 +79,11 @@ class FrameStore:
         """Share of the pictures that are held ready."""
         return len(self._to_load) / max(1, len(self))
 
+    @property
+    def ready_bytes(self) -> int:
+        """Memory that it holds."""
+        return self._ready.nbytes
+
     def _plan(self, cache_bytes: int) -> tuple[Indices, Indices]:
         """Which pictures to hold in memory and which in the file: the article's first, as they are slow to decode."""
         room = cache_bytes // self._frame_bytes
@@ -87,15 +96,17 @@ class FrameStore:
 
     def _open_spill(self, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         need = count * self._frame_bytes
-        free = shutil.disk_usage(self._spill_file.parent).free
+        self._spill_folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self._spill_folder).free
         if need > 0.9 * free:
             raise UserError(
                 f"The article's files need {need / 1e9:.1f} GB more than --cache-gb at {self.spec.width}x"
-                f"{self.spec.height}, and {self._spill_file.parent} has {free / 1e9:.1f} GB left",
+                f"{self.spec.height}, and {self._spill_folder} has {free / 1e9:.1f} GB left",
                 "Train on fewer files, choose an --out on a larger disk, or use --model motion, which needs a ninth",
             )
-        logger.info("%.1f GB of pictures go to %s for the time of the run", need / 1e9, self._spill_file)
-        return np.memmap(self._spill_file, np.uint8, "w+", shape=(count, *shape))
+        logger.info("%.1f GB of pictures go to %s for the time of the run", need / 1e9, self._spill_folder)
+        with tempfile.TemporaryFile(dir=self._spill_folder) as file:  # nameless: gone with the process, however it ends
+            return np.memmap(file, np.uint8, "w+", shape=(count, *shape))
 
     def load(self, on_progress: Callable[[int], None], stop: Callable[[], bool]) -> bool:
         """Decode what is to be held ready.
@@ -175,16 +186,67 @@ class FrameStore:
         return [planes for part in self._pool.map(self._decode, parts) for planes in part]
 
     def close(self) -> None:
-        """Free the memory and remove the file."""
+        """Free the memory and the file."""
         self._pool.shutdown(cancel_futures=True)
         self._ready = self._spilled = np.empty((0, 3, 1, 1), np.uint8)
-        self._spill_file.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
+
+
+class FrameStores:
+    """Several stores as one, by one running index over all of them: what is recorded while a run goes on is added.
+
+    They hold pictures, or states; all of them the same.
+
+    A context manager; leaving it closes them all.
+
+    Args:
+        spec: What the network wants to see.
+    """
+
+    def __init__(self, spec: InputSpec) -> None:
+        self.spec = spec
+        self._stores: list[FrameStore | StateStore] = []
+        self._starts = np.zeros(1, np.int64)
+
+    def add(self, store: FrameStore | StateStore) -> None:
+        """Put a loaded store behind the others."""
+        self._stores.append(store)
+        self._starts = np.append(self._starts, self._starts[-1] + len(store))
+
+    @property
+    def ready_bytes(self) -> int:
+        """Memory that they hold."""
+        return sum(store.ready_bytes for store in self._stores)
+
+    def stacks(self, indices: Indices, firsts: Indices) -> NDArray[Any]:
+        """As `FrameStore.stacks`, or `StateStore.stacks`."""
+        owners = np.searchsorted(self._starts, indices, side="right") - 1
+        present = np.unique(owners).tolist()
+        if len(present) == 1:
+            start = int(self._starts[present[0]])
+            whole: NDArray[Any] = self._stores[present[0]].stacks(indices - start, firsts - start)
+            return whole
+        order = [np.flatnonzero(owners == owner) for owner in present]
+        pieces = [
+            self._stores[owner].stacks(indices[places] - self._starts[owner], firsts[places] - self._starts[owner])
+            for owner, places in zip(present, order, strict=True)
+        ]
+        out = np.empty((len(indices), *pieces[0].shape[1:]), pieces[0].dtype)
+        for places, piece in zip(order, pieces, strict=True):
+            out[places] = piece
+        return out
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for store in self._stores:
+            store.close()
 
 
 def available_memory() -> int:

@@ -15,8 +15,9 @@ from rl_utils.config import GAME_TITLE, WindowSize
 from rl_utils.errors import UserError
 from rl_utils.game_window import GameWindow, NotReadable, WindowState
 from rl_utils.get_current_window import WindowMonitor
-from rl_utils.images import shrink_to_rgb
+from rl_utils.images import same_picture, shrink_to_rgb
 from rl_utils.interfaces import Device, Frame, FrameInfo, FrameSource, Image
+from rl_utils.picture_watch import FROZEN_S, PictureWatch
 from rl_utils.x11 import XServer
 from rl_utils.xshm import XshmGrabber
 from rl_utils.xshm_segment import ShmUnavailable
@@ -55,6 +56,13 @@ class MssGrabber:
         if screen is not None:
             with contextlib.suppress(ScreenShotError):
                 screen.close()
+
+    def is_silent(self, window: GameWindow) -> bool:
+        """Nothing tells of drawings here."""
+        return False
+
+    def confirm(self, *, changed: bool) -> None:
+        """Nothing to learn from it."""
 
     def grab(self, window: GameWindow) -> NDArray[np.uint8]:
         """Return the window's pixels, (height, width, 4) uint8 BGRX.
@@ -124,15 +132,34 @@ class FrameGrabber(Device):
         """
         return self._grabber.grab(window)
 
+    def is_silent(self, window: GameWindow) -> bool:
+        """Whether the server is known to tell of drawings, and has told of none since the last `confirm`.
+
+        Raises:
+            UserError: The X server is gone.
+        """
+        return self._grabber.is_silent(window)
+
+    def confirm(self, *, changed: bool) -> None:
+        """Say what came of a `grab`: whether the pixels differ from those of the last `confirm`.
+
+        Raises:
+            UserError: The X server is gone.
+        """
+        self._grabber.confirm(changed=changed)
+
 
 class WindowFrames(FrameSource):
     """The game's window as a source of frames. For one thread only.
+
+    A picture that is black, or stays the same for some seconds, is a `problem` and no frame: see `PictureWatch`.
 
     Args:
         pattern: Regular expression that is searched in window titles.
         size: Width and height of the frames in px.
         require_focus: Read the window only while it has the focus.
         display: Like ":0"; None takes $DISPLAY.
+        frozen_s: How long a picture may stay the same.
 
     Raises:
         UserError: The display cannot be opened, or its windows cannot be read.
@@ -145,6 +172,7 @@ class WindowFrames(FrameSource):
         *,
         require_focus: bool = True,
         display: str | None = None,
+        frozen_s: float = FROZEN_S,
     ) -> None:
         self._size = size
         self._require_focus = require_focus
@@ -157,6 +185,7 @@ class WindowFrames(FrameSource):
         self._problem = WindowState.NOT_FOUND.value
         self._last_window = self._monitor.window
         self._last_image: Image | None = None
+        self._watch = PictureWatch(frozen_s)
 
     @property
     def monitor(self) -> WindowMonitor:
@@ -204,8 +233,24 @@ class WindowFrames(FrameSource):
         window = self._monitor.update()
         self._problem = self._objection(window)
         if self._problem:
+            self._watch.restart()
             return None
         t_ns = time.monotonic_ns()
+        if self._last_image is not None and self._grabber.is_silent(window):
+            image, duplicate = self._last_image.copy(), True
+        else:
+            grabbed = self._grab(window)
+            if grabbed is None:
+                return None
+            image = grabbed
+            duplicate = self._last_image is not None and same_picture(image, self._last_image)
+            self._grabber.confirm(changed=not duplicate)
+        self._last_image = image
+        self._problem = self._watch.problem(image, t_ns, duplicate=duplicate)
+        return None if self._problem else Frame(image, t_ns, duplicate=duplicate)
+
+    def _grab(self, window: GameWindow) -> Image | None:
+        """Read and shrink the window, or say in `problem` why it was not possible."""
         try:
             pixels = self._grabber.grab(window)
         except NotReadable as reason:
@@ -214,12 +259,7 @@ class WindowFrames(FrameSource):
         # What happened to the window before the server read it may be in the picture.
         after = self._monitor.update(sync=True)
         self._problem = self._objection(after) or ("" if _same_view(window, after) else "changing")
-        if self._problem:
-            return None
-        image = shrink_to_rgb(pixels, *self._size)
-        duplicate = self._last_image is not None and np.array_equal(image, self._last_image)
-        self._last_image = image
-        return Frame(image, t_ns, duplicate=duplicate)
+        return None if self._problem else shrink_to_rgb(pixels, *self._size)
 
     def _objection(self, window: GameWindow) -> str:
         if window.state is WindowState.NOT_FOUND:

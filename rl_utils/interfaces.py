@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +131,8 @@ class PadInfo:
         path: Device node, empty where there is none.
         ranges: control name → (minimum, rest, maximum) in device units.
         state_names: Names of the elements of `Inputs.state`, empty without state.
+        reason: Why this profile: "by its driver (xpad)".
+        codes: "keys" and "axes": evdev code in hexadecimal → control, so that the raw events keep their meaning.
     """
 
     name: str
@@ -139,6 +141,8 @@ class PadInfo:
     path: str = ""
     ranges: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     state_names: tuple[str, ...] = ()
+    reason: str = ""
+    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class Device(ABC):
@@ -234,6 +238,8 @@ class Policy(ABC):
 
     fps: float
     """The rate it was made for, in Hz."""
+    sees: Literal["pictures", "state"] = "pictures"
+    """What `act` is shown. The practice arena alone can show its state: 24 numbers, as recordings from it hold them."""
 
     @abstractmethod
     def reset(self) -> None:

@@ -1,6 +1,6 @@
-"""The two loops of the product, written on interfaces only: `record` (play → files) and `drive` (frames → pad).
+"""The driving loop, written on interfaces only: frames → policy → pad; `record_loop` is the recording one.
 
-Everything else listens: recording what a bot does, the log, the live view are subscribers, so that neither loop has an
+Everything else listens: recording what a bot does, the log, the live view are subscribers, so that the loop has no
 option for them. Inside a tick nothing touches the disk, starts a process or prints.
 """
 
@@ -14,146 +14,17 @@ from typing import Protocol
 import numpy as np
 
 from rl_utils.cuts import CutDetector
-from rl_utils.data_batcher import BatchSaver
+from rl_utils.data_batcher import GAP_NS
 from rl_utils.interfaces import (
     ControllerSink,
-    ControllerSource,
-    Flag,
     Frame,
     FrameSource,
     Inputs,
-    InputVector,
     Person,
     Policy,
     Source,
 )
-from rl_utils.pacing import Pacer, Tick
-
-GAP_NS = 1_000_000_000
-"""Longer without a sample and the next one begins a new segment (recording format, version 1)."""
-
-Stop = Callable[[], bool]
-
-
-class SegmentCounter:
-    """Numbers the stretches of a recording within which consecutive samples belong together."""
-
-    def __init__(self, *, find_cuts: bool) -> None:
-        self.segment = 0
-        self._cuts = CutDetector() if find_cuts else None
-        self._last_ns: int | None = None
-        self._episode: int | None = None
-        self._broken = False
-
-    def interrupt(self) -> None:
-        """Something was left out here: focus lost, pause, pad unplugged."""
-        self._broken = True
-
-    def next(self, frame: Frame, inputs: Inputs) -> int:
-        """Return the segment of this sample."""
-        cut = self._cuts is not None and self._cuts.is_cut(frame.image)
-        first = self._last_ns is None
-        gap = self._last_ns is not None and frame.t_ns - self._last_ns > GAP_NS
-        reset = self._episode is not None and inputs.episode != self._episode
-        if not first and (self._broken or cut or gap or reset):
-            self.segment += 1
-        self._broken = False
-        self._last_ns = frame.t_ns
-        self._episode = inputs.episode
-        return self.segment
-
-
-@dataclass
-class RecordProgress:
-    """What the recording loop has seen so far; `record` returns the final one."""
-
-    samples: int = 0
-    late: int = 0
-    missed: int = 0
-    gaps: int = 0
-    problem: str = ""
-    ended_by: str = ""
-    recorded_s: float = 0.0
-    pad_activity: int = 0
-
-
-RecordListener = Callable[[RecordProgress, Frame | None, Inputs | None, int], None]
-
-
-def record(
-    frames: FrameSource,
-    pad: ControllerSource,
-    saver: BatchSaver,
-    *,
-    fps: float,
-    stop: Stop,
-    seconds: float | None = None,
-    on_tick: RecordListener | None = None,
-    pacer: Pacer | None = None,
-) -> RecordProgress:
-    """Pair every frame with the pad's state at its time and hand both to the saver, until told to stop.
-
-    Args:
-        frames: The game; while it has nothing to take, nothing is recorded and a new segment begins.
-        pad: Whose inputs are stored. Unplugging it interrupts the recording.
-        saver: Opened session.
-        fps: Samples per second; sources that are not real-time are read as fast as they come.
-        stop: Asked once per tick.
-        seconds: Recorded time after which to end.
-        on_tick: Told about every pass: progress, the sample or None, and its flags.
-        pacer: The clock; by default the real one where the frames are real-time.
-
-    Raises:
-        UserError: The disk filled up.
-    """
-    done = RecordProgress()
-    if pacer is None and frames.real_time:
-        pacer = Pacer(fps)
-    segments = SegmentCounter(find_cuts=not frames.info.is_arena)
-    limit = None if seconds is None else round(seconds * fps)
-    previous: InputVector | None = None
-    while not stop():
-        tick = pacer.wait() if pacer is not None else None
-        frame = frames.read()
-        problem = frames.problem if frame is None else "" if pad.connected else "gamepad unplugged"
-        if frame is None or problem:
-            if frame is None and frames.exhausted:
-                done.ended_by = "no further frames"
-                break
-            if frame is None or not pad.connected:
-                pad.at(time.monotonic_ns() if frame is None else frame.t_ns)  # what was pressed meanwhile is not play
-            pad.take_events()
-            segments.interrupt()
-            done.gaps += not done.problem and done.samples > 0
-            done.problem = problem or "nothing to capture"
-            if on_tick is not None:
-                on_tick(done, None, None, 0)
-            continue
-        resumed, done.problem = bool(done.problem), ""
-        inputs = pad.at(frame.t_ns)
-        flags = _flags(frame, tick, pacer, after_pause=resumed or done.samples == 0)
-        segment = segments.next(frame, inputs)
-        saver.add(frame, inputs, segment=segment, flags=flags, events=pad.take_events())
-        done.samples += 1
-        done.recorded_s = done.samples / fps
-        done.late += bool(flags & Flag.LATE)
-        done.missed += tick.missed if tick is not None and not resumed else 0
-        done.pad_activity += previous is not None and not np.array_equal(previous, inputs.values)
-        previous = inputs.values
-        if on_tick is not None:
-            on_tick(done, frame, inputs, flags)
-        if limit is not None and done.samples >= limit:
-            done.ended_by = "--seconds reached"
-            break
-    done.ended_by = done.ended_by or "stopped"
-    return done
-
-
-def _flags(frame: Frame, tick: Tick | None, pacer: Pacer | None, *, after_pause: bool) -> int:
-    flags = Flag.DUPLICATE if frame.duplicate else Flag(0)
-    if tick is not None and pacer is not None and not after_pause and tick.is_late(pacer.period_ns):
-        flags |= Flag.LATE
-    return int(flags)
+from rl_utils.pacing import Pacer, Tick, real_time_pacer
 
 
 class DriveSubscriber(Protocol):
@@ -227,7 +98,7 @@ def drive(
         pacer: The clock; by default the real one where the frames are real-time.
     """
     if pacer is None and frames.real_time:
-        pacer = Pacer(fps)
+        pacer = real_time_pacer(fps)
     hands = _Hands(frames, policy, sink, person, subscribers)
     done = hands.done
     limit = None if minutes is None else max(1, round(minutes * 60 * fps))

@@ -19,11 +19,12 @@ from rl_utils.controls import (
     STICKS,
     SYN_DROPPED,
     SYN_REPORT,
+    TRIGGERS,
     PadProfile,
 )
 from rl_utils.errors import UserError
 from rl_utils.interfaces import PadEvent
-from rl_utils.pad_finder import READ_REMEDY, SeenDevice, profile_of
+from rl_utils.pad_finder import READ_REMEDY, SeenDevice, reading_of_pad
 from rl_utils.pad_state import AxisRange
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class PadDevice:
 
     def __init__(self, pad: SeenDevice) -> None:
         self.pad = pad
-        self.profile: PadProfile = profile_of(pad)
+        self.reading = reading_of_pad(pad)
+        self.profile: PadProfile = self.reading.profile
         self.dropped = 0
         """How often the kernel had to throw events away (SYN_DROPPED)."""
         self._skipping = False
@@ -74,7 +76,9 @@ class PadDevice:
             self._device.close()
             raise Unplugged(str(pad)) from error
         self.axes: Mapping[int, AxisRange] = {
-            code: _axis_range(info, is_centred=self.profile.axes[code].name.endswith(("_X", "_Y")))
+            code: _axis_range(
+                info, is_centred=self.profile.axes[code] not in TRIGGERS, is_inverted=code in self.profile.inverted
+            )
             for code, info in infos.items()
             if info.max > info.min
         }
@@ -137,7 +141,7 @@ class PadDevice:
             values = {code: self._device.absinfo(code).value for code in self.axes}
         except (OSError, SystemError) as error:  # evdev 2.0's active_keys raises SystemError without a device
             raise Unplugged(str(self.pad)) from error
-        codes = {*self.profile.buttons, *self.profile.trigger_buttons} & self.pad.keys
+        codes = {*self.profile.buttons, *self.profile.axis_keys} & self.pad.keys
         keys = [PadEvent(t_ns, EV_KEY, code, int(code in held)) for code in sorted(codes)]
         return keys + [PadEvent(t_ns, EV_ABS, code, value) for code, value in values.items()]
 
@@ -157,7 +161,7 @@ class PadDevice:
                 raise
 
 
-def _axis_range(info: evdev.AbsInfo, *, is_centred: bool) -> AxisRange:
-    usual = round((info.min + info.max) / 2) if is_centred else info.min
+def _axis_range(info: evdev.AbsInfo, *, is_centred: bool, is_inverted: bool) -> AxisRange:
+    usual = round((info.min + info.max) / 2) if is_centred else info.max if is_inverted else info.min
     near = abs(info.value - usual) <= (info.max - info.min) * REST_SHARE
     return AxisRange(info.min, info.value if near else usual, info.max, info.flat)

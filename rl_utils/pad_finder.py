@@ -19,31 +19,23 @@ from typing import Final
 from rl_utils.controls import (
     ABS_X,
     ABS_Y,
-    BTN_C,
+    BTN_GAMEPAD_END,
+    BTN_JOYSTICK,
     BTN_LEFT,
     BTN_SOUTH,
     BTN_STYLUS,
-    BTN_TL2,
     BTN_TOUCH,
-    BTN_TR2,
-    BTN_Z,
     INPUT_PROP_ACCELEROMETER,
     INPUT_PROP_DIRECT,
     INPUT_PROP_POINTER,
     KEY_A,
-    NINTENDO,
-    PLAYSTATION,
-    PLAYSTATION_GENERIC,
     STEAM_VIRTUAL_PAD,
-    TRIGGERS,
-    VENDOR_MICROSOFT,
-    VENDOR_NINTENDO,
-    VENDOR_SONY,
-    XPAD,
     Control,
     PadProfile,
 )
 from rl_utils.errors import UserError
+from rl_utils.pad_mapping import is_mapped
+from rl_utils.pad_profile import Reading, controls_in, reading_of
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +49,7 @@ READ_REMEDY: Final = (
     'Run "sudo usermod -aG input $USER" and log in again (a person at the machine\'s own screen needs no group: '
     "there udev gives access to gamepads)"
 )
+JOYSTICK: Final = 'a joystick whose buttons say nothing: map it with "python -m rl_utils.doctor --map" to use it'
 _WORD_BITS: Final = 8 * struct.calcsize("l")
 _IDS: Final = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})")
 
@@ -162,41 +155,19 @@ def matches(pad: SeenDevice, device: str) -> bool:
     return device.casefold() in pad.name.casefold()
 
 
-def profile_of(pad: SeenDevice) -> PadProfile:
-    """How to read this pad: by its driver, or by vendor and buttons where the driver says nothing.
+def reading_of_pad(pad: SeenDevice) -> Reading:
+    """How to read this pad, and why so."""
+    return reading_of(ids=pad.ids, driver=pad.driver, keys=pad.keys, axes=pad.axes, is_own=pad.phys == OWN_PHYS)
 
-    A pad without analog triggers reports BTN_TL2 and BTN_TR2 only; its profile then reads those.
-    """
-    profile = _base_profile(pad)
-    missing = [t for t in TRIGGERS if not any(profile.axes.get(code) is t for code in pad.axes)]
-    digital = dict(zip((BTN_TL2, BTN_TR2), TRIGGERS, strict=True))
-    extra = {
-        code: trigger
-        for code, trigger in digital.items()
-        if trigger in missing and code in pad.keys and code not in profile.buttons
-    }
-    return dataclasses.replace(profile, trigger_buttons={**profile.trigger_buttons, **extra})
+
+def profile_of(pad: SeenDevice) -> PadProfile:
+    """How to read this pad."""
+    return reading_of_pad(pad).profile
 
 
 def controls_of(pad: SeenDevice, profile: PadProfile) -> frozenset[Control]:
     """The controls that this pad can move."""
-    by_key = {**profile.buttons, **profile.trigger_buttons}
-    keys = {control for code, control in by_key.items() if code in pad.keys}
-    axes = {control for code, control in profile.axes.items() if code in pad.axes}
-    return frozenset(keys | axes)
-
-
-def _base_profile(pad: SeenDevice) -> PadProfile:
-    vendor = pad.ids["vendor"]
-    if pad.driver == "nintendo" or vendor == VENDOR_NINTENDO:
-        return NINTENDO
-    if pad.driver in ("playstation", "sony") or vendor == VENDOR_SONY:
-        # hid-generic numbers buttons in HID order and so uses BTN_C and BTN_Z, which no real gamepad driver does.
-        return PLAYSTATION_GENERIC if {BTN_C, BTN_Z} <= pad.keys else PLAYSTATION
-    steam = (vendor, pad.ids["product"]) == STEAM_VIRTUAL_PAD
-    if not (pad.driver == "xpad" or vendor == VENDOR_MICROSOFT or steam or pad.phys == OWN_PHYS):
-        log.debug("%s: unknown layout, read as an Xbox pad", pad)
-    return XPAD
+    return controls_in(profile, pad.keys, pad.axes)
 
 
 def _rank(device: SeenDevice) -> tuple[bool, int, bool, int]:
@@ -237,6 +208,8 @@ def _refusal(device: SeenDevice, *, node_exists: bool) -> tuple[str, bool]:
     """Why a device is not read from, and whether naming it with --device changes that. The first reason counts."""
     keys, properties = device.keys, device.properties
     no_gamepad_buttons = BTN_SOUTH not in keys
+    is_joystick = no_gamepad_buttons and ABS_X in device.axes and bool(keys & set(range(BTN_JOYSTICK, BTN_GAMEPAD_END)))
+    mapped = is_mapped(device.ids)  # its owner says that it is a gamepad
     reasons = (
         (device.phys == OWN_PHYS, "the virtual pad of this tool"),
         (INPUT_PROP_ACCELEROMETER in properties, "a motion sensor"),
@@ -245,8 +218,9 @@ def _refusal(device: SeenDevice, *, node_exists: bool) -> tuple[str, bool]:
         (BTN_STYLUS in keys, "a drawing tablet"),  # the buttons of Wacom's have gamepad codes and two idle axes
         (no_gamepad_buttons and KEY_A in keys, "a keyboard"),
         (no_gamepad_buttons and BTN_LEFT in keys, "a mouse"),
-        (no_gamepad_buttons, "a device without gamepad buttons"),
-        (not {ABS_X, ABS_Y} <= device.axes, "a device with gamepad buttons but no stick"),
+        (is_joystick and not mapped, JOYSTICK),
+        (no_gamepad_buttons and not mapped, "a device without gamepad buttons"),
+        (not {ABS_X, ABS_Y} <= device.axes and not mapped, "a device with gamepad buttons but no stick"),
         (not node_exists, f"a gamepad without {device.path} (a container that was not given /dev/input?)"),
     )
     for applies, reason in reasons:

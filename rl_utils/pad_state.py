@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,17 +53,20 @@ class PadState:
 
     def apply(self, event: PadEvent) -> None:
         """Take one event into account."""
-        if event.type == EV_KEY:
-            control = self._profile.buttons.get(event.code)
-            if control is None:
-                control = self._profile.trigger_buttons.get(event.code)
-            if control is None:
-                return
+        pressed = event.value == 1  # 2 is the kernel's auto-repeat
+        if event.type == EV_KEY and event.code in self._profile.buttons:
+            control = self._profile.buttons[event.code]
             value = float(event.value != 0)
-            pressed = event.value == 1  # 2 is the kernel's auto-repeat
+        elif event.type == EV_KEY and event.code in self._profile.axis_keys:
+            control, end = self._profile.axis_keys[event.code]
+            if event.value == 0 and self._values[control] != end:
+                return  # the opposite key has been pressed meanwhile
+            value = end if event.value else float(REST[control])
         elif event.type == EV_ABS and event.code in self._axes:
             control = self._profile.axes[event.code]
             value = self._axes[event.code].normalise(event.value)
+            if event.code in self._profile.inverted:
+                value = 1.0 - value
             pressed = control in HATS and value != REST[control]
         else:
             return
@@ -88,3 +91,13 @@ class PadState:
     def forget_taps(self) -> None:
         """Leave past presses out of the next sample."""
         self._taps.clear()
+
+
+def newest_events(events: Iterable[PadEvent]) -> list[PadEvent]:
+    """Of a stream of events, those that tell the pad's state at its end: the last one of every key and axis, in order.
+
+    They stand for the stream where it is left out of a recording (a pause, discarded play), so that what follows can
+    still be replayed from the events.
+    """
+    newest = {(event.type, event.code): event for event in events}
+    return sorted(newest.values(), key=lambda event: event.t_ns)

@@ -61,6 +61,11 @@ class Answers:
         return answer
 
 
+def timeline_of(recordings: Sequence[Recording]) -> Timeline:
+    """The play time of recordings, one after the other."""
+    return Timeline([Stretch(r.timestamps_ns, r.segment, r.source, r.fps) for r in recordings])
+
+
 class Playlist:
     """Recordings one after the other, as pictures.
 
@@ -75,8 +80,7 @@ class Playlist:
 
     def __init__(self, recordings: Sequence[Recording], *, policy: Policy | None = None, memory: int = 0) -> None:
         self._recordings = recordings
-        stretches = [Stretch(r.timestamps_ns, r.segment, r.source, r.fps) for r in recordings]
-        self.timeline = Timeline(stretches)
+        self.timeline = timeline_of(recordings)
         self.fps = max(r.fps for r in recordings)
         self._answers = None
         if policy is not None:

@@ -49,6 +49,8 @@ class Recording:
         flags: (N,) uint8, bits of `interfaces.Flag`.
         state: (N, K) float32 or None, with `state_names`; NaN where unknown.
         events: (E,) structured, `schema.EVENT_DTYPE`: raw pad events.
+        batches: What each of `files` holds.
+        starts: (len(files) + 1,) int64, the first sample of each file, and N.
     """
 
     def __init__(self, batches: Sequence[Batch], *, path: Path, meta: Mapping[str, Any], pad_profile: str) -> None:
@@ -81,8 +83,8 @@ class Recording:
         self.state = _states(batches)
         self.state_names = next((batch.state_names for batch in batches if batch.state_names), ())
         self.events = np.concatenate([batch.events for batch in batches])
-        self._pictures = [batch.pictures for batch in batches]
-        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self.batches = tuple(batches)
+        self.starts: NDArray[np.int64] = np.concatenate([[0], np.cumsum(counts)])
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -119,10 +121,10 @@ class Recording:
         wanted = np.where(wanted < 0, wanted + len(self), wanted)
         width, height = self.size
         out = np.empty((len(wanted), height, width, 3), np.uint8)
-        owners = np.searchsorted(self._starts, wanted, side="right") - 1
+        owners = np.searchsorted(self.starts, wanted, side="right") - 1
         for owner in np.unique(owners).tolist():
             places = np.flatnonzero(owners == owner)
-            self._pictures[owner].read(wanted[places] - self._starts[owner], out, places)
+            self.batches[owner].pictures.read(wanted[places] - self.starts[owner], out, places)
         return out
 
     def close(self) -> None:
@@ -200,8 +202,7 @@ def _batch_files(path: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def _by_time(file: Path) -> tuple[int, str]:
-    stamp = file.name.removesuffix(schema.BATCH_SUFFIX)
-    return (int(stamp) if stamp.isdecimal() else 0, file.name)
+    return (schema.batch_time_ms(file), file.name)
 
 
 def _open_group(path: Path, files: list[Path], pad_profile: str) -> list[Recording]:

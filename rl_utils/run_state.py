@@ -59,6 +59,10 @@ class RunState:
         sums: Of the present pass: losses and accuracies.
         counts: How many were summed.
         history: One row per pass (`training_log.COLUMNS`).
+        round: Coach rounds that went before the present training.
+        round_epoch: Passes done when the present training began.
+        round_step: Steps done then.
+        round_seconds: Seconds done then.
     """
 
     epoch: int = 0
@@ -70,6 +74,16 @@ class RunState:
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    round: int = 0
+    round_epoch: int = 0
+    round_step: int = 0
+    round_seconds: float = 0.0
+
+    def next_round(self) -> None:
+        """Begin to learn from one more round of play."""
+        self.round += 1
+        self.round_epoch, self.round_step, self.round_seconds = self.epoch, self.step, self.seconds
+        self.batch, self.stale, self.best, self.sums, self.counts = 0, 0, {}, {}, {}
 
     def add(self, **values: float) -> None:
         """Take values into the means of the present pass."""

@@ -62,19 +62,21 @@ class StepSchedule:
     Args:
         total: Number of optimiser steps.
         highest: The highest learning rate.
+        first: Number of the first step.
     """
 
-    def __init__(self, total: int, highest: float) -> None:
+    def __init__(self, total: int, highest: float, *, first: int = 0) -> None:
         self._total = max(2, total)
         self._highest = highest
+        self._first = first
 
     def progress(self, step: int) -> float:
-        """Share of the run that is done after `step` steps, in [0, 1]."""
-        return min(1.0, step / self._total)
+        """Share of the run that is done before the step with this number, in [0, 1]."""
+        return min(1.0, (step - self._first) / self._total)
 
     def pace(self, step: int) -> Pace:
-        """Settings for the step with this number, from 0."""
-        return one_cycle(min(step, self._total - 1), self._total, self._highest)
+        """Settings for the step with this number."""
+        return one_cycle(min(step - self._first, self._total - 1), self._total, self._highest)
 
 
 class TimeSchedule:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, Literal
 
@@ -63,6 +64,12 @@ EVENT_DTYPE: Final = np.dtype([("t_ns", "<i8"), ("type", "<u2"), ("code", "<u2")
 # quarter of the cost. Source: measured 2026, facts of this project (storage A1).
 DEFLATE_LEVEL: Final = 1
 JPEG_QUALITY: Final = 90
+
+
+def batch_time_ms(file: Path) -> int:
+    """The time in the name of a batch file, by which readers sort; 0 where it is none."""
+    stamp = file.name.removesuffix(BATCH_SUFFIX)
+    return int(stamp) if stamp.isdecimal() else 0
 
 
 def compress(pixels: np.ndarray) -> bytes:

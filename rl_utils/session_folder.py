@@ -72,7 +72,7 @@ def write_session(folder: Path, session: Mapping[str, Any]) -> None:
     temporary = folder / (schema.SESSION_FILE + ".tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump(_plain(session), file, indent=2, ensure_ascii=False)
+            json.dump(plain(session), file, indent=2, ensure_ascii=False)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
@@ -96,6 +96,16 @@ def read_session(folder: Path) -> dict[str, Any]:
     if not isinstance(session, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004  # one kind of error for every damage of the file
     return session
+
+
+def amend_session(folder: Path, entries: Mapping[str, Any]) -> None:
+    """Add entries to session.json, or change them.
+
+    Raises:
+        OSError: It cannot be read or written; it is as it was.
+        ValueError: It is not a JSON object.
+    """
+    write_session(folder, {**read_session(folder), **entries})
 
 
 def remove_if_empty(folder: Path) -> bool:
@@ -126,12 +136,12 @@ def free_bytes(folder: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def _plain(value: Any) -> Any:
-    """As JSON can hold it: dataclasses and mappings become dicts, other sequences lists."""
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: dataclasses and mappings become dicts, other sequences lists."""
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     return value

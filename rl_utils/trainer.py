@@ -3,44 +3,63 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import numpy as np
 import torch
 
-from rl_utils.batches import Augmentation, Batch, Batches
+from rl_utils.batches import Augmentation, Batch, Batches, grouped
 from rl_utils.checkpoint import Checkpoint, save_checkpoint, write_whole
 from rl_utils.config import TrainConfig, config_table
 from rl_utils.console import Progress
 from rl_utils.dataset import Samples
 from rl_utils.errors import UserError
-from rl_utils.frame_store import FrameStore
+from rl_utils.frame_store import FrameStore, FrameStores
+from rl_utils.held_out import HeldOut
 from rl_utils.losses import make_loss
-from rl_utils.metrics import accuracy, constant_inputs, report
+from rl_utils.metrics import accuracy
 from rl_utils.model import build_network, decode, default_arguments, predict
 from rl_utils.model_card import write_model_card
 from rl_utils.optimisation import WeightAverage, balance_heads, gradient_norm
 from rl_utils.preprocess import to_tensor
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
-from rl_utils.schedule import StepSchedule, TimeSchedule
-from rl_utils.training_log import TrainingLog
+from rl_utils.schedule import Pace, StepSchedule, TimeSchedule
+from rl_utils.training_log import TRAIN_COLUMNS, NoLog, TrainingLog
+from rl_utils.workers import Workers, use_global_statistics
 
 BETA2: Final = 0.999
+RANK_SEED: Final = 7919
 LOG_EVERY: Final = 20
 """Steps between points of TensorBoard's curves and between readings of the training accuracy, at most."""
 SAVE_EVERY_S: Final = 300.0
 """A pass may take hours; so much of it may be lost in a power cut."""
-HELD_OUT_LIMIT: Final = 8192
-"""Held-out moments that are measured, evenly spaced; more would cost more than they tell."""
-SHOWN_SAMPLES: Final = 6
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What all processes do next, as the first one decided.
+
+    Attributes:
+        share: Of the run that is done, in [0, 1].
+        pace: Of the next step.
+        save: Whether it is time to save.
+        stop: Whether any process was asked to stop.
+    """
+
+    share: float
+    pace: Pace
+    save: bool
+    stop: bool
 
 
 class Trainer:
-    """Trains one network.
+    """Trains one network, alone or with other processes.
 
     Args:
         config: The settings.
@@ -51,7 +70,7 @@ class Trainer:
         training: Settings, version and commit for checkpoints.
         schedule: How fast to learn when; with a TimeSchedule, `config.epochs` does not count.
         log: Where to write what there is to see.
-        device: Where to compute.
+        workers: The processes that train together.
         now: The clock, in seconds.
 
     Raises:
@@ -62,43 +81,68 @@ class Trainer:
         self,
         config: TrainConfig,
         samples: Samples,
-        store: FrameStore,
+        store: FrameStore | FrameStores,
         *,
         resume: Checkpoint | None,
         start: Checkpoint | None = None,
         training: dict[str, Any],
         schedule: StepSchedule | TimeSchedule,
-        log: TrainingLog,
-        device: torch.device,
+        log: TrainingLog | NoLog,
+        workers: Workers,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
-        self._samples = samples
         self._training = training
         self._schedule = schedule
         self._log = log
-        self._device = device
+        self._workers = workers
+        self._device = workers.device
         self._now = now
         self.spec = store.spec
-        how = Augmentation(mirror=config.mirror, shift_px=config.shift_px)
-        self._batches = Batches(store, samples, augmentation=how, seed=config.seed)
-        self._per_pass = steps_per_pass(config, samples)
-        self._log_every = min(LOG_EVERY, self._per_pass)
         torch.manual_seed(config.seed)
         self._arguments = default_arguments(config.model, self.spec)
-        self._network = build_network(config.model, self._arguments).to(device)
+        self._network = build_network(config.model, self._arguments)
         if start is not None:
             self._network.load_state_dict(dict(start.weights))
+        use_global_statistics(self._network, workers)
+        self._network.to(self._device)
         self._average = WeightAverage(self._network, config.ema)
+        self._learn_from(samples, store)
+        self._rate = 0.0
+        self.state = RunState()
+        self._turn = Turn(0.0, Pace(0.0, 0.0), save=False, stop=False)
+        if workers.rank:
+            torch.manual_seed(config.seed + RANK_SEED * workers.rank)  # each drops out other units
+        if resume is not None:
+            self._restore(resume)
+        self._parallel = workers.wrap(self._network)
+
+    def _learn_from(self, samples: Samples, store: FrameStore | FrameStores) -> None:
+        config = self._config
+        self._samples = samples
+        how = Augmentation(mirror=config.mirror, shift_px=config.shift_px)
+        self._batches = Batches(store, samples, augmentation=how, seed=config.seed)
+        self._per_pass = steps_per_pass(config, samples, self._workers.count)
+        self._log_every = min(LOG_EVERY, self._per_pass)
         self._loss = make_loss(config.loss, samples.targets[samples.train])
         self._optimiser = torch.optim.AdamW(
             self._network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
-        self._constant = constant_inputs(samples.targets[samples.train])
-        self._rate = 0.0
-        self.state = RunState()
-        if resume is not None:
-            self._restore(resume)
+        self._held_out = HeldOut(samples, self._batches, self._loss, 2 * config.batch_size, self._workers)
+
+    def learn_from(
+        self, samples: Samples, store: FrameStore | FrameStores, schedule: StepSchedule | TimeSchedule
+    ) -> None:
+        """Go on from the averaged weights with more to learn from.
+
+        Args:
+            samples: Old and new.
+            store: Their pictures, loaded.
+            schedule: How fast to learn when; steps are counted on.
+        """
+        self._schedule = schedule
+        self._network.load_state_dict(self._average.network.state_dict())
+        self._learn_from(samples, store)
 
     def run(self, stop: Callable[[], bool], progress: Progress) -> Outcome:
         """Train until the schedule ends, nothing improves any more, or `stop()` is true.
@@ -108,21 +152,30 @@ class Trainer:
         """
         if isinstance(self._schedule, TimeSchedule):
             self._schedule.begin()
+        self._turn = self._next_turn(stop=False)
         while not self._finished():
             if not self._train_pass(stop, progress) or not self._finish_pass(stop):
                 self._save(LAST)
                 return self._outcome(Ending.INTERRUPTED)
-        early = self._out_of_patience() and self._schedule.progress(self.state.step) < 1
+        early = self._out_of_patience() and self._turn.share < 1
         return self._outcome(Ending.EARLY if early else Ending.COMPLETE)
 
     def _finished(self) -> bool:
         if self.state.batch:  # in the middle of a pass, or before its measurement
             return False
-        done = self.state.epoch > 0 and self._schedule.progress(self.state.step) >= 1
+        done = self.state.epoch > self.state.round_epoch and self._turn.share >= 1
         return done or self._out_of_patience()
 
     def _out_of_patience(self) -> bool:
         return self._config.patience > 0 and self.state.stale >= self._config.patience
+
+    def _next_turn(self, *, stop: bool, save: bool = False) -> Turn:
+        """Agree on it with the other processes: clocks differ, and a signal may reach only one of them."""
+        step = self.state.step
+        pace = self._schedule.pace(step)
+        given = self._workers.exchange([self._schedule.progress(step), pace.lr, pace.beta1, save, stop])
+        share, lr, beta1, save_now, _ = given[0].tolist()
+        return Turn(share, Pace(lr, beta1), bool(save_now), bool(given[:, 4].any()))
 
     def _outcome(self, ending: Ending) -> Outcome:
         state = self.state
@@ -146,18 +199,17 @@ class Trainer:
             rate = seen / max(now - began, 1e-9)
             if isinstance(self._schedule, TimeSchedule) and not state.history:
                 # Not measured yet: looking costs about a third of learning.
-                self._schedule.validation_s = min(len(self._samples.held_out), HELD_OUT_LIMIT) / rate / 3
-            share = self._schedule.progress(state.step)
-            progress.update(share, self._note(rate))
+                self._schedule.validation_s = len(self._held_out) / rate / 3
+            turn = self._turn = self._next_turn(stop=stop(), save=now - saved > SAVE_EVERY_S)
+            progress.update(turn.share, self._note(rate))
             if state.step % self._log_every == 0:
-                pace = self._schedule.pace(state.step)
-                self._log.scalars({"training/lr": pace.lr, "training/samples_per_s": rate}, state.step)
+                self._log.scalars({"training/lr": turn.pace.lr, "training/samples_per_s": rate}, state.step)
                 self._log.memory(self._device, state.step)
-            if share >= 1:
+            if turn.share >= 1:
                 break
-            if stop():
+            if turn.stop:
                 return False
-            if now - saved > SAVE_EVERY_S:
+            if turn.save:
                 self._save(LAST)
                 saved = now
         self._rate = seen / max(last - began, 1e-9)
@@ -165,7 +217,9 @@ class Trainer:
 
     def _shuffled(self) -> Iterator[Batch]:
         whole = self._per_pass * self._config.accumulate
-        return self._batches.shuffled(self.state.epoch, self._config.batch_size, start=self.state.batch, stop=whole)
+        return self._batches.shuffled(
+            self.state.epoch, self._config.batch_size, start=self.state.batch, stop=whole, part=self._workers.part
+        )
 
     def _note(self, rate: float) -> str:
         best = f", held out {self.state.best['loss']:.4f}" if self.state.best else ""
@@ -176,20 +230,21 @@ class Trainer:
         network, state = self._network, self.state
         self._optimiser.zero_grad(set_to_none=True)
         measured: dict[str, float] = {}
-        for batch in group:
-            outputs = network(to_tensor(batch.stacks, self.spec, self._device))
-            loss = self._loss(outputs, torch.from_numpy(batch.targets).to(self._device))
-            value = float(loss.total.detach())
-            if not math.isfinite(value):
-                self._give_up(batch, f"The loss is {value}")
-            (loss.total / len(group)).backward()  # type: ignore[no-untyped-call]
+        for number, batch in enumerate(group, start=1):
+            with self._workers.gradients_later(self._parallel, later=number < len(group)):
+                outputs = self._parallel(to_tensor(batch.stacks, self.spec, self._device))
+                loss = self._loss(outputs, torch.from_numpy(batch.targets).to(self._device))
+                value = float(loss.total.detach())
+                if not math.isfinite(value):
+                    self._give_up(batch, f"The loss is {value}")
+                (loss.total / len(group)).backward()  # type: ignore[no-untyped-call]
             measured["loss"] = measured.get("loss", 0.0) + value / len(group)
         if self._config.head_balance:
             balance_heads(network)
         norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), self._config.clip))
         if not math.isfinite(norm):
             self._give_up(group[-1], f"The gradient is {norm}")
-        pace = self._schedule.pace(state.step)
+        pace = self._turn.pace
         for settings in self._optimiser.param_groups:
             settings["lr"], settings["betas"] = pace.lr, (pace.beta1, BETA2)
         self._optimiser.step()
@@ -207,7 +262,7 @@ class Trainer:
 
     def _give_up(self, batch: Batch, problem: str) -> None:
         """Keep the batch that went wrong, and say so."""
-        file = self._config.out / "bad_batch.pt"
+        file = self._config.out / ("bad_batch.pt" if self._workers.leads else f"bad_batch-{self._workers.rank}.pt")
         buffer = io.BytesIO()
         arrays = {"stacks": batch.stacks, "targets": batch.targets, "indices": batch.indices}
         torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, buffer)
@@ -221,7 +276,7 @@ class Trainer:
         """Measure on held-out play, log and save; False when stopped meanwhile (it is then repeated on resume)."""
         state = self.state
         began = self._now()
-        held_out = self._measure(stop)
+        held_out = self._held_out.measure(self._average.network, stop, self._log, state.step)
         if held_out is None:
             return False
         state.seconds += self._now() - began
@@ -229,14 +284,16 @@ class Trainer:
             self._schedule.validation_s = self._now() - began
         state.epoch += 1
         state.batch = 0
+        self._turn = self._next_turn(stop=False)
         self._log.gradients(self._network, state.step)
+        learnt = self._workers.exchange([state.mean(name.removeprefix("train_")) for name in TRAIN_COLUMNS])
         row = {
             "epoch": float(state.epoch),
             "step": float(state.step),
             "seconds": state.seconds,
-            "lr": self._schedule.pace(state.step).lr,
+            "lr": self._turn.pace.lr,
             "samples_per_s": self._rate,
-            **{f"train_{name}": state.mean(name) for name in ("loss", "button_accuracy", "axis_accuracy")},
+            **dict(zip(TRAIN_COLUMNS, learnt.mean(axis=0).tolist(), strict=True)),
             **{name: held_out[name] for name in ("loss", "button_loss", "axis_loss")},
             **{name: held_out["policy"][name] for name in ("button_accuracy", "axis_accuracy")},
             **{name: held_out["policy"][name] for name in ("axis_accuracy_strict", "all_right")},
@@ -249,52 +306,27 @@ class Trainer:
         if not state.best or loss < state.best["loss"]:
             state.stale = 0
             state.best = {"loss": loss, "epoch": state.epoch, "seconds": state.seconds, "held_out": held_out}
-            write_model_card(self._save(BEST), self._config.out / BEST)
+            self._save(BEST)
         else:
             state.stale += 1
         self._save(LAST)
         return True
 
-    def _measure(self, stop: Callable[[], bool]) -> dict[str, Any] | None:
-        """Losses and `metrics.report` of the averaged weights on held-out play; None when stopped."""
-        indices = self._samples.held_out
-        if len(indices) > HELD_OUT_LIMIT:
-            indices = indices[np.linspace(0, len(indices) - 1, HELD_OUT_LIMIT).round().astype(np.int64)]
-        inputs, sums = [], np.zeros(3)
-        first: Batch | None = None
-        for batch in self._batches.in_order(indices, 2 * self._config.batch_size):
-            if stop():
-                return None
-            with torch.inference_mode():
-                outputs = self._average.network(to_tensor(batch.stacks, self.spec, self._device))
-                loss = self._loss(outputs, torch.from_numpy(batch.targets).to(self._device))
-            inputs.append(decode(predict(outputs)))
-            sums += [len(batch.indices) * float(part) for part in (loss.total, loss.buttons, loss.axes)]
-            first = first or batch
-        answers = np.concatenate(inputs)
-        self._show_samples(indices, answers)
-        losses = dict(zip(("loss", "button_loss", "axis_loss"), (sums / len(indices)).tolist(), strict=True))
-        samples = self._samples
-        return {**losses, **report(answers, samples.targets[indices], samples.previous[indices], self._constant)}
+    def _save(self, name: str) -> None:
+        """Write a checkpoint of the averaged weights; last.pt also holds everything that a resumed run needs.
 
-    def _show_samples(self, indices: np.ndarray, answers: np.ndarray) -> None:
-        places = np.linspace(0, len(indices) - 1, min(SHOWN_SAMPLES, len(indices))).astype(np.int64)
-        batch = self._batches.plain(indices[places])
-        seen = [np.ascontiguousarray(stack[:3].transpose(1, 2, 0)) for stack in batch.stacks]
-        self._log.samples(seen, batch.targets, answers[places], self.state.step)
-
-    def _save(self, name: str) -> Checkpoint:
-        """Write a checkpoint of the averaged weights; last.pt also holds everything that a resumed run needs."""
+        All processes call it at the same step; the first one writes.
+        """
         resume: dict[str, Any] = {}
         if name == LAST:
             resume = {
                 "state": asdict(self.state),
                 "network": _on_cpu(self._network.state_dict()),
                 "optimiser": self._optimiser.state_dict(),
-                "torch_rng": torch.get_rng_state(),
+                "rng": self._workers.gather(_rng_state(self._device)),
             }
-            if self._device.type == "cuda":
-                resume["cuda_rng"] = torch.cuda.get_rng_state(self._device)
+        if not self._workers.leads:
+            return
         checkpoint = Checkpoint(
             model_name=self._config.model,
             model_arguments=self._arguments,
@@ -308,7 +340,8 @@ class Trainer:
             resume=resume,
         )
         save_checkpoint(checkpoint, self._config.out / name)
-        return checkpoint
+        if name == BEST:
+            write_model_card(checkpoint, self._config.out / name)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         resume = checkpoint.resume
@@ -316,17 +349,28 @@ class Trainer:
         self._network.load_state_dict(resume["network"])
         self._average.network.load_state_dict(dict(checkpoint.weights))
         self._optimiser.load_state_dict(resume["optimiser"])
-        torch.set_rng_state(resume["torch_rng"])
-        if self._device.type == "cuda" and "cuda_rng" in resume:
-            torch.cuda.set_rng_state(resume["cuda_rng"], self._device)
+        states = resume["rng"]
+        if len(states) != self._workers.count:
+            logger.warning(
+                "The run was begun with %d processes and goes on with %d, so not bit for bit as it would have",
+                len(states),
+                self._workers.count,
+            )
+        elif states[self._workers.rank]["device"] == self._device.type:
+            _set_rng_state(states[self._workers.rank], self._device)
 
 
-def steps_per_pass(config: TrainConfig, samples: Samples) -> int:
+def steps_per_pass(config: TrainConfig, samples: Samples, processes: int = 1) -> int:
     """Optimiser steps in one pass; what does not fill the last one is left to the next pass's order.
 
     Raises:
-        UserError: There is less than one.
+        UserError: There is less than one, or the batch cannot be shared out.
     """
+    if config.batch_size % processes:
+        raise UserError(
+            f"--batch-size {config.batch_size}, the batch of all {processes} processes, does not divide among them",
+            f"Choose a multiple of {processes}",
+        )
     need = config.batch_size * config.accumulate
     steps = samples.per_pass // need
     if steps == 0:
@@ -337,19 +381,15 @@ def steps_per_pass(config: TrainConfig, samples: Samples) -> int:
     return steps
 
 
-def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
-    """`size` batches at a time; the thread behind `batches` ends with this iterator."""
-    group: list[Batch] = []
-    try:
-        for batch in batches:
-            group.append(batch)
-            if len(group) == size:
-                yield group
-                group = []
-    finally:
-        close = getattr(batches, "close", None)
-        if close is not None:
-            close()
+def _rng_state(device: torch.device) -> dict[str, Any]:
+    state = {"device": device.type, "cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def _set_rng_state(state: dict[str, Any], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def _on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -118,6 +118,28 @@ class TrainingLog:
         self.close()
 
 
+class NoLog:
+    """For the processes of a run that write nothing."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Write nothing."""
+
+    def gradients(self, network: nn.Module, step: int) -> None:
+        """Write nothing."""
+
+    def samples(self, images: Sequence[Image], targets: NDArray[Any], predicted: NDArray[Any], step: int) -> None:
+        """Write nothing."""
+
+    def memory(self, device: torch.device, step: int) -> None:
+        """Write nothing."""
+
+    def history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write nothing."""
+
+    def plot(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write nothing."""
+
+
 def _tile(image: Image, target: NDArray[Any], predicted: NDArray[Any]) -> Image:
     canvas = np.full((TILE[1] + PAD_HEIGHT, TILE[0], 3), BACKGROUND, np.uint8)
     canvas[: TILE[1]] = cv2.resize(image, TILE, interpolation=cv2.INTER_LINEAR)

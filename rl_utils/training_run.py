@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
-
-import torch
 
 from rl_utils import __version__
 from rl_utils.checkpoint import Checkpoint, load_checkpoint, load_start
+from rl_utils.coach_rounds import play_round
 from rl_utils.config import TrainConfig, config_table, git_commit, save_config
 from rl_utils.console import progress
-from rl_utils.dataset import Samples, Weights, make_samples
+from rl_utils.dataset import Samples, Weights, join_samples, make_samples
 from rl_utils.errors import UserError
-from rl_utils.frame_store import FrameStore
-from rl_utils.model import default_spec
+from rl_utils.frame_store import FrameStore, FrameStores
+from rl_utils.model import input_spec
 from rl_utils.optimisation import repeatable
-from rl_utils.recordings import open_recordings
-from rl_utils.run_state import BEST, LAST, Ending, Outcome
+from rl_utils.recordings import Recording, open_recordings
+from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import StepSchedule, TimeSchedule
+from rl_utils.state_input import StateSpec, StateStore
 from rl_utils.trainer import Trainer, steps_per_pass
-from rl_utils.training_log import TrainingLog
+from rl_utils.training_log import NoLog, TrainingLog
+from rl_utils.workers import Workers, join_workers
 
+FIRST_WEIGHT: Final = 2
+"""The first training is this many times as long as each one after a coach round."""
+ROUND_LR: Final = 0.6
+"""Highest learning rate after coach rounds, as a share of --lr. Source: facts of this project, learning 2.1."""
 MAY_CHANGE: Final = frozenset(
-    {"data", "out", "epochs", "minutes", "patience", "cache_gb", "device", "threads", "resume"}
+    {"data", "out", "epochs", "minutes", "patience", "cache_gb", "device", "threads", "resume", "coach"}
 )
 """Settings that a resumed run may change: they do not decide what is learnt from which batch. (Where the data lies
 may change, what it is may not.) With more --epochs or --minutes the schedule is stretched."""
@@ -47,11 +56,81 @@ def run_training(
     Raises:
         UserError: Something the person can put right; nothing that was saved is lost.
     """
-    last = _open_folder(config)
-    device = choose_device(config.device)
+    with join_workers(config.device) as workers:
+        with workers.lead_first():
+            last = _open_folder(config) if workers.leads else None
+        return _run(config, workers.from_lead(last), workers, stop, now)
+
+
+def _run(
+    config: TrainConfig,
+    last: Checkpoint | None,
+    workers: Workers,
+    stop: Callable[[], bool],
+    now: Callable[[], float],
+) -> Outcome:
     began = now()
+    state = RunState(**last.resume["state"]) if last is not None else RunState()
+    with workers.lead_first():
+        recordings, samples = _open_all(config, state.round)
+        steps = steps_per_pass(config, samples, workers.count)
+        if last is not None:
+            _check_resume(config, samples, last)
+    if workers.leads:
+        save_config(config, config.out / "config.toml")
+    schedule = _schedule(config, state, steps, made=began, now=now)
+    spec = last.spec if last is not None else input_spec(config.model, samples.fps)
+    start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
+    with FrameStores(spec) as stores:
+        if not _read_pictures(stores, recordings, config, workers, stop):
+            return Outcome(Ending.INTERRUPTED, 0, 0, 0.0, {})
+        with (
+            repeatable(deterministic=config.deterministic, threads=config.threads),
+            TrainingLog(config.out, step=state.step) if workers.leads else nullcontext(NoLog()) as log,
+        ):
+            trainer = Trainer(
+                config,
+                samples,
+                stores,
+                resume=last,
+                start=start,
+                training={"version": __version__, "commit": git_commit(), "settings": config_table(config)},
+                schedule=schedule,
+                log=log,
+                workers=workers,
+                now=now,
+            )
+            while True:
+                with progress("training", 1.0, shown=workers.leads) as shown:
+                    outcome = trainer.run(stop, shown)
+                number = trainer.state.round + 1
+                if outcome.interrupted or number > config.coach:
+                    return outcome
+                began = now()
+                fresh = _play_round(config, number, workers, stop)
+                if fresh is None or not _read_pictures(stores, fresh, config, workers, stop):
+                    return replace(outcome, ending=Ending.INTERRUPTED)
+                recordings += fresh
+                samples = join_samples(samples, _samples_of(config, fresh), recordings)
+                trainer.state.next_round()
+                steps = steps_per_pass(config, samples, workers.count)
+                schedule = _schedule(config, trainer.state, steps, made=now(), now=now)
+                trainer.learn_from(samples, stores, schedule)
+
+
+def _open_all(config: TrainConfig, rounds: int) -> tuple[list[Recording], Samples]:
+    """What the person named, and the play of the coach rounds so far."""
     recordings = open_recordings(config.data, pad_profile=config.pad_profile)
-    samples = make_samples(
+    samples = _samples_of(config, recordings)
+    for number in range(1, rounds + 1):
+        fresh = open_recordings([_round_folder(config, number)])
+        recordings += fresh
+        samples = join_samples(samples, _samples_of(config, fresh), recordings)
+    return recordings, samples
+
+
+def _samples_of(config: TrainConfig, recordings: list[Recording]) -> Samples:
+    return make_samples(
         recordings,
         val_share=config.val_share,
         val_gap_s=config.val_gap_s,
@@ -59,41 +138,45 @@ def run_training(
         seed=config.seed,
         weights=Weights(config.policy_weight, config.takeover_weight, config.pre_takeover_weight),
     )
-    steps = steps_per_pass(config, samples)
-    if last is not None:
-        _check_resume(config, samples, last)
-    spent = last.resume["state"]["seconds"] if last is not None else 0.0
-    schedule: StepSchedule | TimeSchedule
+
+
+def _schedule(
+    config: TrainConfig, state: RunState, steps: int, *, made: float, now: Callable[[], float]
+) -> StepSchedule | TimeSchedule:
+    """Of the training that the state is in: the first takes most of the time, those after coach rounds are shorter."""
+    highest = config.lr if state.round == 0 else ROUND_LR * config.lr
     if config.minutes is None:
-        schedule = StepSchedule(config.epochs * steps, config.lr)
-    else:
-        schedule = TimeSchedule(60 * config.minutes, config.lr, spent_s=spent, made=began, now=now)
-    save_config(config, config.out / "config.toml")
-    spec = last.spec if last is not None else default_spec(config.model, samples.fps)
-    start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
-    cache_bytes = round(config.cache_gb * 1e9)
-    with FrameStore(recordings, spec, cache_bytes=cache_bytes, spill=config.out) as store:
-        if not _read_pictures(store, stop):
-            return Outcome(Ending.INTERRUPTED, 0, 0, 0.0, {})
-        step = last.resume["state"]["step"] if last is not None else 0
-        with (
-            repeatable(deterministic=config.deterministic, threads=config.threads),
-            TrainingLog(config.out, step=step) as log,
-            progress("training", 1.0) as shown,
-        ):
-            trainer = Trainer(
-                config,
-                samples,
-                store,
-                resume=last,
-                start=start,
-                training={"version": __version__, "commit": git_commit(), "settings": config_table(config)},
-                schedule=schedule,
-                log=log,
-                device=device,
-                now=now,
-            )
-            return trainer.run(stop, shown)
+        epochs = config.epochs if state.round == 0 else max(1, config.epochs // FIRST_WEIGHT)
+        return StepSchedule(epochs * steps, highest, first=state.round_step)
+    share = (FIRST_WEIGHT if state.round == 0 else 1) / (FIRST_WEIGHT + config.coach)
+    spent = state.seconds - state.round_seconds
+    return TimeSchedule(60 * config.minutes * share, highest, spent_s=spent, made=made, now=now)
+
+
+def _round_folder(config: TrainConfig, number: int) -> Path:
+    return config.out / "coach" / f"round{number}"
+
+
+def _play_round(config: TrainConfig, number: int, workers: Workers, stop: Callable[[], bool]) -> list[Recording] | None:
+    """Let the policy play and be corrected; None when stopped."""
+    folder = _round_folder(config, number)
+    with workers.lead_first():
+        if workers.leads:
+            shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was stopped
+            with progress(f"coach round {number}", config.coach_minutes) as shown:
+                tally = play_round(
+                    config.out / BEST,
+                    folder,
+                    number,
+                    minutes=config.coach_minutes,
+                    on_progress=shown.update,
+                    stop=stop,
+                )
+            if tally is not None:
+                logger.info("Coach round %d: the policy played %s", number, tally)
+    if any(workers.gather(stop())):
+        return None
+    return open_recordings([folder])
 
 
 def _open_folder(config: TrainConfig) -> Checkpoint | None:
@@ -136,29 +219,27 @@ def _check_resume(config: TrainConfig, samples: Samples, last: Checkpoint) -> No
         )
 
 
-def _read_pictures(store: FrameStore, stop: Callable[[], bool]) -> bool:
-    with progress("reading pictures", len(store)) as shown:
-        if not store.load(shown.update, stop):
+def _read_pictures(
+    stores: FrameStores,
+    recordings: list[Recording],
+    config: TrainConfig,
+    workers: Workers,
+    stop: Callable[[], bool],
+) -> bool:
+    """Add the pictures of some recordings; False when any process was stopped."""
+    room = max(0, round(config.cache_gb * 1e9) - stores.ready_bytes * workers.local_count)
+    store: FrameStore | StateStore
+    if isinstance(stores.spec, StateSpec):
+        store = StateStore(recordings, stores.spec)
+    else:
+        store = FrameStore(recordings, stores.spec, cache_bytes=room, spill=config.out, sharers=workers.local_count)
+    stores.add(store)
+    with progress("reading pictures", len(store), shown=workers.leads) as shown:
+        if not all(workers.gather(store.load(shown.update, stop))):
             return False
-    if store.ready_share < 1:
+    if store.ready_share < 1 and workers.leads:
         logger.warning(
             "%.0f %% of the pictures fit into memory (--cache-gb); the others are decoded whenever they are needed",
             100 * store.ready_share,
         )
     return True
-
-
-def choose_device(name: str) -> torch.device:
-    """The device behind --device.
-
-    Raises:
-        UserError: CUDA was asked for and is not there.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UserError("--device cuda finds no GPU that torch can use", "Leave --device away to train on the CPU")
-    if name == "cpu" or not available:
-        return torch.device("cpu")
-    # Repeatable matrix products on CUDA need this before the first one. Source: torch's notes on reproducibility.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    return torch.device("cuda")

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rl_utils.errors import UserError
 from rl_utils.game_window import GameWindow, NotReadable
 from rl_utils.x11 import server_gone
+from rl_utils.xshm_damage import DrawingWatch
 from rl_utils.xshm_segment import ShmSegment, ShmUnavailable
 
 SETTLE_NS: Final = 250_000_000
@@ -61,13 +62,11 @@ class XshmGrabber:
         self._composite: Any = self._connection(xcffib.composite.key) if self._has("Composite") else None
         if self._composite is not None:
             self._composite.QueryVersion(0, 4).reply()
-        self._damage: Any = self._connection(xcffib.damage.key) if self._has("DAMAGE") else None
-        if self._damage is not None:
-            self._damage.QueryVersion(1, 1).reply()
+        damage = self._connection(xcffib.damage.key) if self._has("DAMAGE") else None
+        self._drawings = DrawingWatch(self._connection, damage)
         self._pixmap = int(self._connection.generate_id())
         self._redirected: tuple[int, int] | None = None
-        self._redrawn = 0
-        self._settled_ns = 0
+        self._unsettled_ns = 0
 
     def close(self) -> None:
         """Disconnect; the server ends every redirection of ours with the connection."""
@@ -90,10 +89,12 @@ class XshmGrabber:
             UserError: The X server is gone, or its pixels have no 8 bits per colour.
         """
         try:
+            self._drawings.follow(window)
             self._redirect(window)
             if not self._is_settled():
                 raise NotReadable("covered, waiting for it to be drawn again")
             self._make_room(window.width * window.height * 4)
+            self._drawings.begin()
             depth = self._fetch_pixmap(window) if window.off_screen else self._fetch_window(window)
         except xcffib.Error as gone:
             raise NotReadable("changing") from gone
@@ -106,6 +107,20 @@ class XshmGrabber:
             )
         size = window.width * window.height * 4
         return self._segment.pixels[:size].reshape(window.height, window.width, 4)
+
+    def is_silent(self, window: GameWindow) -> bool:
+        """Whether the server is trusted to tell of drawings, and nothing was drawn since the last `confirm`."""
+        try:
+            return not self._unsettled_ns and self._drawings.is_silent(window)
+        except xcffib.XcffibException as lost:
+            raise server_gone(self._display) from lost
+
+    def confirm(self, *, changed: bool) -> None:
+        """Say what came of a `grab`: whether the pixels differ from those of the last `confirm`."""
+        try:
+            self._drawings.confirm(changed=changed)
+        except xcffib.XcffibException as lost:
+            raise server_gone(self._display) from lost
 
     def _has(self, extension: str) -> bool:
         return bool(self._connection.core.QueryExtension(len(extension), extension).reply().present)
@@ -133,47 +148,21 @@ class XshmGrabber:
             with contextlib.suppress(xcffib.Error):  # it may have died
                 self._composite.UnredirectWindow(self._redirected[0], automatic, is_checked=True).check()
             self._redirected = None
-        self._stop_watching()
+        self._unsettled_ns = 0
         if wanted is not None:
             self._composite.RedirectWindow(window.id, automatic, is_checked=True).check()
             self._redirected = wanted
-            self._settled_ns = time.monotonic_ns() + SETTLE_NS
-            if self._damage is not None:
-                self._start_watching(window)
+            self._unsettled_ns = time.monotonic_ns()
+            self._drawings.begin()
+            self._connection.flush()
 
     def _is_settled(self) -> bool:
         """Whether the window has drawn itself since it was redirected."""
-        drawn = self._take_events()
-        if self._damage is None:
-            return time.monotonic_ns() >= self._settled_ns
-        if drawn:
-            self._stop_watching()
-        return not self._redrawn
-
-    def _take_events(self) -> bool:
-        """Empty the queue; True when the watched window has drawn itself."""
-        drawn = False
-        while True:
-            try:
-                event = self._connection.poll_for_event()
-            except xcffib.Error:
-                continue  # late news of a window that has died
-            if event is None:
-                return drawn
-            drawn |= isinstance(event, xcffib.damage.NotifyEvent) and event.damage == self._redrawn
-
-    def _start_watching(self, window: GameWindow) -> None:
-        self._redrawn = int(self._connection.generate_id())
-        level = xcffib.damage.ReportLevel.NonEmpty
-        self._damage.Create(self._redrawn, window.id, level, is_checked=True).check()
-        # The server begins with a report of the whole window; the next one, after this is taken back, is a drawing.
-        self._take_events()
-        self._damage.Subtract(self._redrawn, xcffib.NONE, xcffib.NONE, is_checked=True).check()
-
-    def _stop_watching(self) -> None:
-        if self._redrawn:
-            self._damage.Destroy(self._redrawn)
-        self._redrawn, self._settled_ns = 0, 0
+        if self._unsettled_ns:
+            waited = time.monotonic_ns() - self._unsettled_ns >= SETTLE_NS
+            if self._drawings.drawn() if self._drawings.works else waited:
+                self._unsettled_ns = 0
+        return not self._unsettled_ns
 
     def _make_room(self, size: int) -> None:
         if size > self._segment.size:

@@ -105,10 +105,11 @@ class ShmSegment:
     def _checked(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Make sure that it is this memory the server writes to: in another IPC namespace the number means another."""
         root = self._connection.setup.roots[self._connection.pref_screen].root
-        for filler in (0, 255):
-            pixels[:4] = filler
+        # Two unlikely colours, of which the corner of the screen cannot show one after the other.
+        for filler in ((90, 165, 60), (195, 30, 135)):
+            pixels[:3] = filler
             self.fetch(root, 0, 0, 1, 1)
-            if (pixels[:3] != filler).any():
+            if tuple(pixels[:3].tolist()) != filler:
                 return pixels
         with contextlib.suppress(xcffib.Error):
             self._shm.Detach(self.id, is_checked=True).check()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from Xlib.X import AnyPropertyType
@@ -17,6 +19,15 @@ from rl_utils.interfaces import ControllerSource, Inputs, PadInfo
 from rl_utils.x11 import open_display
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# RLGym's own Rocket League package; `make test` puts it there. Appended: nothing of ours may come from it.
+sys.path.append(str(ROOT / ".cache" / "rlgym"))
+
+
+def rocket_league(module: str) -> ModuleType:
+    """A module of RLGym's own package, to compare with; without the package the test module is skipped."""
+    why = "rlgym-rocket-league is not in .cache/rlgym: `make test` installs it there (make .cache/rlgym/2.0.1)"
+    return pytest.importorskip(f"rlgym.rocket_league.{module}", reason=why, exc_type=ImportError)
 
 
 class SimulatedClock:
@@ -161,21 +172,33 @@ def has_uinput() -> bool:
     return Path("/dev/uinput").is_char_device() and os.access("/dev/uinput", os.W_OK)
 
 
+def has_drivers() -> bool:
+    """Whether this machine's own kernel lets us play the hardware of gamepads, for its drivers to bind to."""
+    ways = (Path("/dev/uhid"), Path("/sys/devices/platform/vhci_hcd.0/attach"))
+    return has_uinput() and all(way.exists() and os.access(way, os.W_OK) for way in ways)
+
+
+def guest_marks() -> list[str]:
+    """The marks of those tests that this machine's own kernel cannot run."""
+    return ["uinput"] * (not has_uinput()) + ["drivers"] * (not has_drivers())
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where there is no uinput, leave the tests that need it to test_vm.py, or skip them saying how to run them."""
-    needing = [item for item in items if "uinput" in item.keywords]
-    if not needing or has_uinput():
+    """Where the kernel lacks what some tests need, leave those to test_vm.py, or skip them saying how to run them."""
+    needing = [item for item in items if any(mark in item.keywords for mark in guest_marks())]
+    if not needing:
         return
     from tests.vm.run import is_prepared
 
     runs_in_guest = any(item.name == "test_gamepads_on_a_real_kernel" for item in items)
     if runs_in_guest and (VM_REQUIRED or is_prepared()):
-        items[:] = [item for item in items if "uinput" not in item.keywords]
+        items[:] = [item for item in items if item not in needing]
         config.hook.pytest_deselected(items=needing)
         return
-    why = "no usable /dev/uinput here: python tests/vm/run.py python -m pytest -m uinput (after tests/vm/prepare.sh)"
+    why = "no usable /dev/{} here: python tests/vm/run.py python -m pytest -m {} (after tests/vm/prepare.sh)"
     for item in needing:
-        item.add_marker(pytest.mark.skip(reason=why))
+        mark = "drivers" if "drivers" in item.keywords else "uinput"
+        item.add_marker(pytest.mark.skip(reason=why.format("uhid" if mark == "drivers" else "uinput", mark)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

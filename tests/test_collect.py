@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,10 +15,14 @@ import numpy as np
 import pytest
 
 import collect
+import playback
 from rl_utils.controls import Control
+from rl_utils.delay import DelayEstimate
 from rl_utils.interfaces import Source
 from rl_utils.recordings import open_recordings
 from tests.arena_process import running, running_arena
+from tests.conftest import ROOT
+from tests.x11_window import ShownWindow, xdotool
 
 
 def session_of(folder: Path) -> Path:
@@ -51,6 +57,12 @@ def test_records_window_and_pad_of_the_arena(
     assert meta["window"]["is_arena"] is True
     assert meta["window"]["title"] == "Rocket League"
     assert meta["verdict"]["samples"] == 180
+    # Six seconds need not be enough to know the delay; whether they are, is said everywhere alike.
+    assert meta["delay_estimate"]["samples"] == 180 or meta["delay_estimate"]["reason"] == "not enough activity"
+    said = str(DelayEstimate.from_dict(meta["delay_estimate"]))
+    assert f"Delay: {said}." in out
+    assert playback.main([str(tmp_path / "r"), "--info"]) == 0
+    assert f"  delay     {said}\n" in capsys.readouterr().out
 
 
 def test_pauses_while_another_window_has_the_focus(
@@ -76,6 +88,81 @@ def test_pauses_while_another_window_has_the_focus(
         steps = np.diff(recording.timestamps_ns) / 1e9
         assert steps.max() > 0.5
         assert recording.segment[int(steps.argmax()) + 1] == recording.segment[int(steps.argmax())] + 1
+
+
+def test_hot_keys_of_a_running_recording(x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A player marks, pauses and discards without leaving the game, and is told what happened."""
+    socket, out = tmp_path / "arena.sock", tmp_path / "r"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    with running_arena(socket, "--driver", "expert", "--situation", "benchmark"):
+        options = ["--pad", "arena", "--until", "3s", "--discard-seconds", "1", "--countdown", "0.5"]
+        with running(["collect.py", "--out", str(out), *options]) as child:
+            _wait_for_samples(out, child)
+            xdotool("key", "ctrl+F9")
+            time.sleep(1.2)
+            xdotool("key", "ctrl+F11")
+            time.sleep(0.3)
+            xdotool("key", "ctrl+F10")
+            time.sleep(0.5)
+            xdotool("key", "ctrl+F10")
+            stdout, stderr = child.communicate(timeout=60)
+            assert child.returncode == 0, stderr
+    assert "ctrl+F11 discards 1 s" in stderr
+    for said in ("Marked: episode 2 begins.", "Discarded the last 1.0 s (30 frames).", "Paused by you."):
+        assert said in stderr
+    assert "90 frames" in stdout
+    assert "1 marks, 30 frames discarded" in stdout
+    (recording,) = open_recordings([out])
+    with recording:
+        assert len(recording) == 90
+        assert recording.meta["discarded"] == 30
+        assert recording.meta["verdict"]["samples"] == 90
+        assert len(np.unique(recording.episode)) >= 2
+        gaps = np.flatnonzero(np.diff(recording.timestamps_ns) > 0.4e9)
+        assert len(gaps) == 2
+        assert (np.diff(recording.segment)[gaps] > 0).all()
+
+
+def test_sittings_are_joined_only_when_they_fit(
+    x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two sittings of different size or rate in one session would be a recording that lies about half of itself."""
+    socket, out = tmp_path / "arena.sock", tmp_path / "r"
+    monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
+    record = ["--out", str(out), "--pad", "arena", "--until", "20frames"]
+    with running_arena(socket, "--driver", "expert"):
+        assert collect.main(record) == 0
+        assert collect.main([*record, "--resume"]) == 0
+        (joined,) = open_recordings([out])
+        assert collect.main([*record, "--resume", "--size", "240x136", "--fps", "60"]) == 0
+        assert collect.main(record) == 0
+    assert "was recorded with another rate and another size: a new session begins" in capsys.readouterr().err
+    sessions = open_recordings([out])
+    assert [len(recording) for recording in sessions] == [40, 20, 20]
+    assert sorted(recording.size for recording in sessions) == [(240, 136), (480, 270), (480, 270)]
+    assert len(joined.files) == 2
+    assert joined.segment[20] > joined.segment[19]
+    assert joined.episode[20] > joined.episode[19]
+    assert (np.diff(joined.timestamps_ns) > 0).all()
+    assert (joined.meta["samples"], joined.meta["files"]) == (40, [file.name for file in joined.files])
+    assert joined.meta["verdict"]["samples"] == 40
+
+
+def test_another_game_in_the_middle_gets_a_session_of_its_own(x_display: str, tmp_path: Path) -> None:
+    """The real game after the practice arena, under the same title, must not be learnt as one and the same."""
+    out = tmp_path / "r"
+    record = ["collect.py", "--out", str(out), "--pad", "none", "--until", "90frames"]
+    with running(record) as child:
+        with running_arena(tmp_path / "arena.sock", "--driver", "expert"):
+            _wait_for_samples(out, child)
+        with ShownWindow("Rocket League", size="640x360") as game:
+            xdotool("windowactivate", game.id)
+            stdout, stderr = child.communicate(timeout=60)
+            assert child.returncode == 0, stderr
+    assert "another gamepad or game is there now" in stdout
+    recordings = open_recordings([out])
+    assert sum(len(recording) for recording in recordings) == 90
+    assert {recording.meta["window"]["is_arena"] for recording in recordings} == {True, False}
 
 
 def _wait_for_samples(folder: Path, child: subprocess.Popen[str]) -> None:
@@ -148,6 +235,7 @@ def test_direct_mode_needs_no_display(tmp_path: Path, monkeypatch: pytest.Monkey
         assert np.array_equal(a.inputs, b.inputs)
         assert np.array_equal(a.frame(80), b.frame(80))
         assert not np.array_equal(a.inputs, a.labels)
+        assert a.meta["delay_estimate"] == DelayEstimate(None, reason="simulated time").as_dict()
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -186,6 +274,53 @@ def test_without_a_pad(x_display: str, tmp_path: Path, capsys: pytest.CaptureFix
     with running(["xev", "-name", "Rocket League", "-event", "button"]):
         assert collect.main(["--out", str(tmp_path), "--device", "no such pad", "--wait", "10"]) == 2
     assert "gamepad" in one_line(capsys).lower()
+
+
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=64m tmpfs "$1" || exit 99
+shift
+"$@"
+code=$?
+cp -r "$OUT" "$COPY"
+df --output=avail -B1 "$OUT" | tail -n 1 > "$COPY/free"
+exit $code
+"""
+"""Run a command with a file system of 64 MB at $1, which nobody else sees and which goes when it ends."""
+
+
+def test_a_small_disk_ends_the_recording_in_order(tmp_path: Path) -> None:
+    """A disk that fills up must cost what does not fit, said in one line, and not the file that was being written."""
+    disk, copy = tmp_path / "disk", tmp_path / "copy"
+    disk.mkdir()
+    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    record = [sys.executable, "collect.py", "--out", str(disk / "r"), "--frames", "arena"]
+    done = subprocess.run(
+        [*alone, "sh", "-c", ON_A_SMALL_DISK, "sh", str(disk), *record, "--batch-size", "100", "--until", "1h"],
+        cwd=ROOT,
+        env={**os.environ, "OUT": str(disk / "r"), "COPY": str(copy)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("collect.py: The disk of ")
+    assert "is full" in last
+    assert "what was recorded is safe" in last
+    assert "Traceback" not in done.stderr
+    assert "ended: the disk" in done.stdout
+    assert "GB per hour" in done.stdout
+    assert int((copy / "free").read_text()) > 8_000_000
+    assert not list(copy.rglob("*.part"))
+    (recording,) = open_recordings([copy])
+    with recording:
+        assert len(recording) > 150
+        assert f"{len(recording)} frames" in done.stdout
+        assert recording.meta["complete"]
+        assert recording.meta["samples"] == len(recording)
+        assert recording.meta["verdict"]["samples"] == len(recording)
+        assert (np.diff(recording.timestamps_ns) > 0).all()
+        assert recording.read_frames(range(0, len(recording), 50)).std() > 10
 
 
 def test_where_nothing_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rl_utils.batches import Augmentation, Batch, Batches, ahead, augment, mirror_inputs
+from rl_utils.batches import Augmentation, Batch, Batches, Variation, ahead, augment, mirror_inputs
 from rl_utils.controls import REST, Control
 from rl_utils.dataset import Samples, Weights, make_samples
 from rl_utils.errors import UserError
@@ -136,16 +136,22 @@ def test_training_sees_what_play_sees(tmp_path: Path) -> None:
             np.testing.assert_array_equal(store.stacks(index, np.zeros(150, np.int64)), played[index])
 
 
+def mapped_files(folder: Path) -> list[str]:
+    """Files in a folder that this process has mapped, deleted ones included."""
+    return [line for line in Path("/proc/self/maps").read_text().splitlines() if f"{folder}/" in line]
+
+
 def test_article_files_that_do_not_fit_go_to_the_disk(tmp_path: Path) -> None:
     """Decoding one picture of an article file costs a second; a run would never end."""
     frames, inputs = marker_play(120, size=(320, 180))
     write_article_file(tmp_path / "article", frames, inputs)
     recordings = open_recordings([tmp_path / "article"])
     with loaded(recordings, tmp_path, cache_bytes=50 * 3 * SPEC.width * SPEC.height) as store:
-        assert (tmp_path / "frames.cache").exists()
         assert store.ready_share == 1
+        assert mapped_files(tmp_path)
         stacks = store.stacks(np.arange(120), np.zeros(120, np.int64))
-    assert not (tmp_path / "frames.cache").exists()
+    del store
+    assert not mapped_files(tmp_path)
     history = History(SPEC)
     np.testing.assert_array_equal(stacks, np.stack([history.push(frame) for frame in frames]))
 
@@ -345,7 +351,7 @@ def test_pictures_and_inputs_are_mirrored_together() -> None:
     """Each sample must be seen either as it was or wholly mirrored."""
     batch = random_batch()
     original = batch.stacks.copy()
-    seen = augment(batch, Augmentation(mirror=0.5), np.random.default_rng(0))
+    seen = augment(batch, Variation.draw(Augmentation(mirror=0.5), 64, np.random.default_rng(0)))
     mirrored = 0
     for i in range(64):
         if np.array_equal(seen.stacks[i], original[i]):
@@ -361,7 +367,7 @@ def test_pictures_and_inputs_are_mirrored_together() -> None:
 def test_shifts_move_all_pictures_of_a_stack_and_repeat_edges() -> None:
     """Pictures of one stack that move apart would be motion; black edges would tell that it is training."""
     batch = random_batch()
-    seen = augment(batch, Augmentation(shift_px=2), np.random.default_rng(0))
+    seen = augment(batch, Variation.draw(Augmentation(shift_px=2), 64, np.random.default_rng(0)))
     padded = np.pad(batch.stacks, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge")
     found = set()
     for i in range(64):

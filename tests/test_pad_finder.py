@@ -10,13 +10,14 @@ import pytest
 
 from rl_utils import controls as c
 from rl_utils.errors import UserError
-from rl_utils.pad_finder import OWN_PHYS, SeenDevice, choose_pad, controls_of, list_pads, profile_of
+from rl_utils.pad_finder import OWN_PHYS, SeenDevice, choose_pad, controls_of, list_pads, profile_of, reading_of_pad
 
 STICKS = (c.ABS_X, c.ABS_Y, c.ABS_RX, c.ABS_RY)
 XBOX_KEYS = tuple(c.XPAD.buttons)
 XBOX_AXES = tuple(c.XPAD.axes)
 SONY_KEYS = (*c.PLAYSTATION.buttons, c.BTN_TL2, c.BTN_TR2)
 GENERIC_KEYS = tuple(c.PLAYSTATION_GENERIC.buttons)
+PEDAL_AXES = tuple(c.HID.axes)
 
 
 def words(bits: Iterable[int]) -> str:
@@ -208,6 +209,10 @@ def test_a_pad_without_a_node_is_explained(machine: Machine) -> None:
         ("", 0x54C, SONY_KEYS, XBOX_AXES, "playstation"),
         ("nintendo", 0x57E, SONY_KEYS, STICKS, "nintendo"),
         ("hid-generic", 0x1234, XBOX_KEYS, XBOX_AXES, "xpad"),
+        ("hid-generic", 0x2DC8, GENERIC_KEYS, PEDAL_AXES, "8bitdo"),
+        ("xpad", 0x2DC8, GENERIC_KEYS, PEDAL_AXES, "xpad"),
+        ("microsoft", 0x45E, GENERIC_KEYS, PEDAL_AXES, "hid"),
+        ("hid-generic", 0x1234, GENERIC_KEYS, PEDAL_AXES, "hid"),
     ],
 )
 def test_the_driver_decides_how_a_pad_is_read(
@@ -223,6 +228,35 @@ def test_a_pad_with_digital_triggers_only_still_has_throttle(machine: Machine) -
     axes = (*STICKS, c.ABS_HAT0X, c.ABS_HAT0Y)
     machine.add(0, "Old Pad", keys=(*XBOX_KEYS, c.BTN_TL2, c.BTN_TR2), axes=axes, driver="xpad")
     pad = machine.seen()[0]
+    assert controls_of(pad, profile_of(pad)) == frozenset(c.Control)
+
+
+def test_8bitdos_pads_with_xbox_labels_are_read_by_those(machine: Machine) -> None:
+    """The Ultimate pads send for A what the others send for B: read alike, jump and boost change places."""
+    for number, product in enumerate((0x6006, 0x3011)):
+        ids = (c.VENDOR_8BITDO, product)
+        machine.add(number, "8BitDo", ids=ids, keys=GENERIC_KEYS, axes=PEDAL_AXES, driver="hid-generic")
+    older, ultimate = (profile_of(pad).buttons[c.BTN_SOUTH] for pad in machine.seen())
+    assert (older, ultimate) == (c.Control.EAST, c.Control.SOUTH)
+
+
+def test_a_guessed_layout_is_called_a_guess(machine: Machine) -> None:
+    """Nobody should find out after an hour of recording that an unknown pad's buttons were in other places."""
+    machine.add(0, "No Name", keys=XBOX_KEYS, axes=XBOX_AXES, driver="hid-generic")
+    machine.add_xpad(1)
+    readings = {pad.name: reading_of_pad(pad) for pad in machine.seen()}
+    assert readings["No Name"].is_guess
+    assert not readings["Xbox 360 Wired Controller"].is_guess
+    assert readings["Xbox 360 Wired Controller"].reason == "by its driver (xpad)"
+
+
+def test_a_d_pad_of_buttons_stands_in_for_the_axes(machine: Machine) -> None:
+    """A DualShock 3 has no hat: its d-pad would never be recorded."""
+    d_pad = (c.BTN_DPAD_UP, c.BTN_DPAD_DOWN, c.BTN_DPAD_LEFT, c.BTN_DPAD_RIGHT)
+    axes = (*STICKS, c.ABS_Z, c.ABS_RZ)
+    machine.add(0, "PS3", ids=(0x54C, 0x268), keys=(*SONY_KEYS, *d_pad), axes=axes, driver="sony")
+    pad = machine.seen()[0]
+    assert profile_of(pad).axis_keys[c.BTN_DPAD_UP] == (c.Control.HAT_Y, 0.0)
     assert controls_of(pad, profile_of(pad)) == frozenset(c.Control)
 
 

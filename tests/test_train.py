@@ -104,12 +104,3 @@ def test_ctrl_c_saves_and_resume_goes_on(number: signal.Signals, play: Path, tmp
     epochs = load_checkpoint(run / "last.pt").resume["state"]["epoch"]
     assert train.main([*command[2:], str(epochs + 1), "--resume"]) == 0
     assert load_checkpoint(run / "last.pt").resume["state"]["step"] > steps
-
-
-def test_several_processes_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Runs that torchrun starts side by side would overwrite each other's checkpoints."""
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert train.main([str(tmp_path), "--out", str(tmp_path / "run")]) == 2
-    assert "torchrun" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The tests marked `uinput`, run in a guest kernel that has /dev/uinput, where this machine's kernel has none."""
+"""The tests marked `uinput` and `drivers`, run in a guest kernel that has what they need, where this one has not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import VM_REQUIRED, has_uinput
+from tests.conftest import VM_REQUIRED, guest_marks
 from tests.vm.run import CACHE, CHECKOUT, NOT_BOOTED, is_prepared, run
 
 NOT_PREPARED = f"no guest kernel in {CACHE}: run tests/vm/prepare.sh (needs Debian)"
@@ -16,8 +16,8 @@ NOT_PREPARED = f"no guest kernel in {CACHE}: run tests/vm/prepare.sh (needs Debi
 @pytest.fixture
 def guest() -> None:
     """Skips where there is no guest, or fails where CI asks for it."""
-    if has_uinput():
-        pytest.skip("this machine's own kernel has uinput: the tests marked uinput run directly")
+    if not guest_marks():
+        pytest.skip("this machine's own kernel has uinput, uhid and vhci_hcd: the tests run directly")
     if not is_prepared():
         if VM_REQUIRED:
             pytest.fail(f"RLAI_REQUIRE_VM=1, but there is {NOT_PREPARED}")
@@ -56,8 +56,10 @@ def test_the_guest_leaves_this_machines_files_alone(guest: None) -> None:
 def test_gamepads_on_a_real_kernel(guest: None, capsys: pytest.CaptureFixture[str]) -> None:
     """Reader and virtual pad are only worth something if they work against the kernel that games talk to."""
     # Only those files: collecting all tests loads torch, which takes a minute in the guest.
-    files = [str(f) for f in sorted(Path(__file__).parent.glob("test_*.py")) if "pytest.mark.uinput" in f.read_text()]
-    options = ("-m", "uinput", "-p", "no:cacheprovider", "-q", "--color=no")
+    marks = guest_marks()
+    tests = {file: file.read_text() for file in sorted(Path(__file__).parent.glob("test_*.py"))}
+    files = [str(file) for file, text in tests.items() if any(f"pytest.mark.{mark}" in text for mark in marks)]
+    options = ("-m", " or ".join(marks), "-p", "no:cacheprovider", "-q", "--color=no")
     status, text = in_guest("python", "-m", "pytest", *files, *options)
     closing = re.findall(r"^\d+ (?:passed|failed|error).*$", text, re.MULTILINE)
     with capsys.disabled():

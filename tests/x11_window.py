@@ -1,13 +1,16 @@
 """A window whose every pixel is known, for the tests of finding and grabbing: `python tests/x11_window.py TITLE ...`.
 
 It is filled with noise that follows from its size and seed, redraws itself 30 times a second as games do, and counts
-these drawings in the blocks of its first rows. Its id is the first line on stdout; it goes when it is killed.
+these drawings in the blocks of its first rows. Its id is the first line on stdout; it goes when it is killed. SIGUSR1
+makes it black and, the next time, not black again; SIGSTOP freezes it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -106,6 +109,9 @@ class ShownWindow:
     def rename(self, title: str) -> None:
         xdotool("set_window", "--name", title, self.id)
 
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -175,6 +181,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for flag in ("--frame", "--override", "--input-only", "--unmapped", "--old-title", "--plain"):
         parser.add_argument(flag, type=int, default=0)
     options = parser.parse_args(argv)
+    switches = itertools.count()
+    black = next(switches)
+
+    def switch(*_: object) -> None:
+        nonlocal black
+        black = next(switches) % 2
+
+    signal.signal(signal.SIGUSR1, switch)
     connection = display.Display()
     connection.set_error_handler(lambda *_: None)
     window = _open(connection, options)
@@ -193,7 +207,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         for bit in range(BITS):
             gc.change(foreground=0xFFFFFF if number >> bit & 1 else 0)
             picture.fill_rectangle(gc, bit * BLOCK, 0, BLOCK, BLOCK)
-        window.copy_area(gc, picture, 0, 0, *size, 0, 0)
+        if black:
+            gc.change(foreground=0)
+            window.fill_rectangle(gc, 0, 0, *size)
+        else:
+            window.copy_area(gc, picture, 0, 0, *size, 0, 0)
         connection.flush()
         number = (number + 1) % (1 << BITS)
         time.sleep(PERIOD_S)

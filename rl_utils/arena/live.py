@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rl_utils.arena.game import Game
-from rl_utils.arena.observation import OBS_NAMES, observe
+from rl_utils.arena.obs_layout import OBS_NAMES, observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.server import LinkServer, source_of
 from rl_utils.arena.snapshot import TICK_HZ, Snapshot

@@ -8,11 +8,6 @@ if [ "$1" != second-stage ]; then
   $busybox mount -t proc proc /proc
   $busybox mount -t sysfs sys /sys
   $busybox mountpoint -q /dev || $busybox mount -t devtmpfs dev /dev
-  if [ -d "$VM_CACHE/mods" ]; then
-    for module in overlay evdev uinput joydev; do
-      $busybox insmod "$VM_CACHE/mods/$module.ko" || echo "guest: module $module does not load"
-    done
-  fi
   $busybox mount -t tmpfs -o mode=0755 tmpfs /mnt
   mkdir /mnt/up /mnt/work /mnt/root
   $busybox mount -t overlay -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work root /mnt/root || {

@@ -8,6 +8,7 @@ The guest is one ordinary process: no root, no KVM. It has one CPU at nearly ful
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shlex
 import shutil
@@ -28,8 +29,9 @@ TIMED_OUT = 124
 
 
 def is_prepared(cache: Path = CACHE) -> bool:
-    """Whether prepare.sh has finished there."""
-    return (cache / "ok").exists() and (cache / "linux").exists()
+    """Whether prepare.sh has finished there, with the present kernel.config."""
+    made_of = hashlib.sha256((HERE / "kernel.config").read_bytes()).hexdigest()
+    return (cache / "linux").exists() and (cache / "ok").exists() and made_of in (cache / "ok").read_text()
 
 
 def run(

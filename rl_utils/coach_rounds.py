@@ -1,0 +1,160 @@
+"""Coach rounds: the policy plays the practice arena, the scripted driver says what it would have done, both recorded.
+
+A policy that only ever saw its teacher's play does not know its own mistakes. Here it makes them, and learns what to do
+about them (DAgger). The play is in direct mode, in several processes, on training starts.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from numpy.typing import NDArray
+
+from rl_utils.errors import UserError
+
+if TYPE_CHECKING:
+    from rl_utils.arena.direct import DirectArena
+    from rl_utils.policy import NetworkPolicy, StatePolicy
+
+PIECE_S: Final = 60.0
+"""Play time of one session: between two of them a round can be stopped."""
+FIRST_SEED: Final = 500_000
+SEEDS_PER_ROUND: Final = 20_000
+SEEDS_PER_PIECE: Final = 100
+"""More starts than a minute can have."""
+SITUATION: Final = "training"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How the policy played while it was watched.
+
+    Attributes:
+        minutes: Simulated.
+        touches: Of the ball.
+        goals: Scored.
+    """
+
+    minutes: float = 0.0
+    touches: int = 0
+    goals: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.minutes + other.minutes, self.touches + other.touches, self.goals + other.goals)
+
+    def __str__(self) -> str:
+        per_min = 1 / max(self.minutes, 1e-9)
+        return (
+            f"{self.minutes:.1f} min, {self.touches * per_min:.1f} touches and {self.goals * per_min:.2f} goals per min"
+        )
+
+
+def play_round(
+    checkpoint: Path,
+    out: Path,
+    number: int,
+    *,
+    minutes: float,
+    on_progress: Callable[[float], None],
+    stop: Callable[[], bool],
+    processes: int = 0,
+) -> Tally | None:
+    """Let a policy play, coached, and record it as sessions.
+
+    Args:
+        checkpoint: The policy.
+        out: Folder that receives the sessions, one numbered folder for each: their order is that of their starts.
+        number: Of the round, from 1: each round plays other starts.
+        minutes: Of play, all processes together.
+        on_progress: Told how many minutes are done.
+        stop: Asked after every piece.
+        processes: 0 takes one per core.
+
+    Returns:
+        How it played, None when stopped.
+
+    Raises:
+        UserError: The checkpoint cannot be used, its rate does not divide the arena's, the disk is full, or a process
+            was ended from outside.
+    """
+    pieces = max(1, round(minutes * 60 / PIECE_S))
+    seconds = minutes * 60 / pieces
+    first = FIRST_SEED + number % 19 * SEEDS_PER_ROUND
+    processes = min(processes or len(os.sched_getaffinity(0)), pieces)
+    # Spawned, not forked: a forked child would inherit torch's threads as they stood.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_prepare, initargs=(checkpoint,))
+    tally = Tally()
+    try:
+        futures = [
+            pool.submit(_play, first + SEEDS_PER_PIECE * piece, seconds, out / f"{piece:03d}")
+            for piece in range(pieces)
+        ]
+        for future in as_completed(futures):
+            tally += future.result()
+            on_progress(tally.minutes)
+            if stop():
+                return None
+    except BrokenProcessPool as error:
+        raise UserError("A process that played was ended from outside", "Free some memory and use --resume") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return tally
+
+
+class _Worker:
+    """What a process keeps between pieces."""
+
+    checkpoint: Path
+    policy: NetworkPolicy | StatePolicy | None = None
+    arena: DirectArena | None = None
+
+
+def _prepare(checkpoint: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the parent, which ends the pool
+    _Worker.checkpoint = checkpoint
+
+
+def _play(seed: int, seconds: float, out: Path) -> Tally:
+    from rl_utils.arena.direct import DirectArena
+    from rl_utils.checkpoint import load_arena_policy
+    from rl_utils.data_batcher import BatchSaver
+
+    if _Worker.policy is None or _Worker.arena is None:
+        policy = _Worker.policy = load_arena_policy(_Worker.checkpoint)
+        _Worker.arena = DirectArena(SITUATION, seed, fps=policy.fps, size=policy.capture_size, driver="expert")
+    policy, arena = _Worker.policy, _Worker.arena
+    arena.restart(seed)
+    policy.reset()
+    segment = arena.segment
+    with BatchSaver(
+        out,
+        fps=policy.fps,
+        size=policy.capture_size,
+        frames=arena.info,
+        pad=arena.pad.info,
+        codec="jpeg",
+        block=True,
+        session={"coached": _Worker.checkpoint.name},
+    ) as saver:
+        for _ in range(round(seconds * policy.fps)):
+            frame = arena.read()
+            assert frame is not None
+            if arena.segment != segment:
+                policy.reset()
+                segment = arena.segment
+            pad = arena.pad.at(frame.t_ns)
+            saver.add(frame, pad, segment=segment)
+            assert pad.state is not None
+            seen: NDArray[Any] = frame.image if policy.sees == "pictures" else pad.state
+            arena.sink.apply(policy.act(seen))
+    stats = arena.stats
+    return Tally(seconds / 60, int(stats["touches"]), int(stats["goals"]))

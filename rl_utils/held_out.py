@@ -1,0 +1,89 @@
+"""How well a network answers held-out play: losses and accuracies, shared out among the processes of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rl_utils.batches import Batches
+from rl_utils.controls import N_CONTROLS
+from rl_utils.dataset import Samples
+from rl_utils.losses import LossFunction
+from rl_utils.metrics import constant_inputs, report
+from rl_utils.model import Network, decode, predict
+from rl_utils.preprocess import to_tensor
+from rl_utils.state_input import StateSpec
+from rl_utils.training_log import NoLog, TrainingLog
+from rl_utils.workers import Workers
+
+LIMIT: Final = 8192
+"""Held-out moments that are measured, evenly spaced; more would cost more than they tell."""
+SHOWN_SAMPLES: Final = 6
+
+
+class HeldOut:
+    """The held-out moments of a run, with the answer that costs nothing beside them.
+
+    Args:
+        samples: All moments.
+        batches: Makes batches of them.
+        loss: What training minimises.
+        size: Of a batch.
+        workers: The processes that share the work.
+    """
+
+    def __init__(self, samples: Samples, batches: Batches, loss: LossFunction, size: int, workers: Workers) -> None:
+        self._samples = samples
+        self._batches = batches
+        self._loss = loss
+        self._size = size
+        self._workers = workers
+        self._constant = constant_inputs(samples.targets[samples.train])
+        self._indices = samples.held_out
+        if len(self._indices) > LIMIT:
+            self._indices = self._indices[np.linspace(0, len(self._indices) - 1, LIMIT).round().astype(np.int64)]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def measure(
+        self, network: Network, stop: Callable[[], bool], log: TrainingLog | NoLog, step: int
+    ) -> dict[str, Any] | None:
+        """Losses and `metrics.report`, the same in every process; None when stopped meanwhile.
+
+        Args:
+            network: In evaluation mode.
+            stop: Asked at every batch, when this process is alone: others would wait for its answers.
+            log: Gets some pictures with what should have been pressed and what would have been.
+            step: Of training, for the log.
+        """
+        workers, indices = self._workers, self._indices
+        inputs, sums = [np.empty((0, N_CONTROLS), np.float32)], np.zeros(3)
+        for batch in self._batches.in_order(indices[workers.part], self._size):
+            if workers.count == 1 and stop():
+                return None
+            with torch.inference_mode():
+                outputs = network(to_tensor(batch.stacks, self._batches.spec, workers.device))
+                loss = self._loss(outputs, torch.from_numpy(batch.targets).to(workers.device))
+            inputs.append(decode(predict(outputs)))
+            sums += [len(batch.indices) * float(part) for part in (loss.total, loss.buttons, loss.axes)]
+        answers = np.empty((len(indices), N_CONTROLS), np.float32)
+        for rank, part in enumerate(workers.gather(np.concatenate(inputs))):
+            answers[rank :: workers.count] = part
+        self._show(answers, log, step)
+        means = workers.exchange(sums.tolist()).sum(axis=0) / len(indices)
+        losses = dict(zip(("loss", "button_loss", "axis_loss"), means.tolist(), strict=True))
+        samples = self._samples
+        return {**losses, **report(answers, samples.targets[indices], samples.previous[indices], self._constant)}
+
+    def _show(self, answers: NDArray[np.float32], log: TrainingLog | NoLog, step: int) -> None:
+        if not self._workers.leads or isinstance(self._batches.spec, StateSpec):
+            return
+        places = np.linspace(0, len(self) - 1, min(SHOWN_SAMPLES, len(self))).astype(np.int64)
+        batch = self._batches.plain(self._indices[places])
+        seen = [np.ascontiguousarray(stack[:3].transpose(1, 2, 0)) for stack in batch.stacks]
+        log.samples(seen, batch.targets, answers[places], step)

@@ -1,0 +1,105 @@
+"""Keeping the good parts of recordings, as `playback.py trim` does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import playback
+from rl_utils.controls import REST, Control
+from rl_utils.recordings import Recording, open_recordings
+from tests.learning_data import record
+from tests.recordings_kit import SIZE, pictures, record_session, vectors, write_article_file
+from tests.test_playback import error_line
+
+
+def trimmed(out: Path) -> Recording:
+    (recording,) = open_recordings([out])
+    return recording
+
+
+@pytest.mark.parametrize("codec", ["gzip", "jpeg"])
+def test_what_stays_is_what_it_was(tmp_path: Path, codec: str) -> None:
+    """Curating that changed a pixel, a label or a time would spoil what it is meant to improve."""
+    folder = record_session(tmp_path / "all", 90, codec=codec, batch_size=40, labels_from=30, state=True)  # type: ignore[arg-type]
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    whole = trimmed(folder)
+    times = (whole.timestamps_ns - whole.timestamps_ns[0]) / 1e9
+    keep = np.flatnonzero((times >= 0.5) & ~((times >= 1.0) & (times < 1.5)) & (times < 2.8))
+
+    arguments = ["--start", "0.5", "--end", "2.8", "--drop", "1.0-1.5"]
+    assert playback.main(["trim", str(folder), "--out", str(tmp_path / "good"), *arguments]) == 0
+    part = trimmed(tmp_path / "good")
+    assert len(part.files) == 3
+    assert part.meta["complete"]
+    assert part.meta["trimmed_from"] == whole.name
+    for name in ("inputs", "labels", "timestamps_ns", "inputs_ns", "episode", "source", "flags", "state"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[keep], err_msg=name)
+    np.testing.assert_array_equal(part.read_frames(range(len(keep))), whole.read_frames(keep))
+    stored = [r.batches[0].pictures.encoded(i) for r, i in ((part, 0), (whole, keep[0]))]  # type: ignore[attr-defined]
+    assert stored[0] == stored[1], "a JPEG that is encoded a second time loses"
+    assert part.events["value"].tolist() == (-keep).tolist()
+    cut = int(np.flatnonzero(np.diff(keep) > 1)[0])
+    assert part.segment[cut + 1] > part.segment[cut], "learning would join what was not played together"
+    assert (np.diff(part.segment) > 0).sum() == (np.diff(whole.segment[keep]) > 0).sum() + (
+        whole.segment[keep[cut]] == whole.segment[keep[cut + 1]]
+    )
+    assert before == {file: file.read_bytes() for file in folder.iterdir()}, "the original is untouched"
+
+
+def test_idle_time_goes(tmp_path: Path) -> None:
+    """Minutes in a menu teach a bot to stand still."""
+    inputs = np.tile(REST, (100, 1))
+    inputs[20:40, Control.RIGHT_TRIGGER] = 1.0
+    inputs[80, Control.LEFT_X] = 0.9
+    folder = record(tmp_path / "all", np.zeros((100, 27, 48, 3), np.uint8), inputs, fps=10)
+    assert playback.main(["trim", str(folder), "--out", str(tmp_path / "good"), "--drop-idle", "1"]) == 0
+    whole, part = trimmed(folder), trimmed(tmp_path / "good")
+    kept = np.flatnonzero(np.isin(whole.timestamps_ns, part.timestamps_ns)).tolist()
+    assert kept == [*range(11), *range(20, 50), *range(80, 91)]
+    assert len(np.unique(part.segment)) == 3
+
+
+def test_the_articles_files_become_a_session(tmp_path: Path) -> None:
+    """Old recordings are worth curating, too."""
+    write_article_file(tmp_path / "1700000000000_batch.h5", pictures(range(60)), vectors(range(60)))
+    assert playback.main(["trim", str(tmp_path), "--out", str(tmp_path / "good"), "--end", "0.99"]) == 0
+    part = trimmed(tmp_path / "good")
+    assert not part.is_article
+    assert part.size == SIZE
+    assert len(part) == 30
+    np.testing.assert_array_equal(part.read_frames(range(30)), pictures(range(30)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Nothing is to be left out"),
+        (["--drop", "5"], "5 is not a stretch of time"),
+        (["--drop", "9-3"], "9-3 is not a stretch of time"),
+        (["--start", "3", "--end", "2"], "is not after --start"),
+        (["--start", "100"], "Nothing of the 3.0 s would stay"),
+    ],
+)
+def test_mistakes_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    """A slip of the keyboard must not produce an empty session, or a copy."""
+    folder = record_session(tmp_path / "all", 90)
+    assert playback.main(["trim", str(folder), "--out", str(tmp_path / "good"), *arguments]) == 2
+    assert said in error_line(capsys)
+    assert not (tmp_path / "good").exists()
+
+
+def test_a_damaged_picture_leaves_no_half_session(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half a session would look like a whole one later."""
+    folder = record_session(tmp_path / "all", 60)
+    recording = trimmed(folder)
+    file = recording.files[0]
+    damaged = bytearray(file.read_bytes())
+    place = bytes(damaged).find(recording.batches[0].pictures.encoded(40))  # type: ignore[attr-defined]
+    damaged[place + 10 : place + 60] = bytes(50)
+    file.write_bytes(damaged)
+    assert playback.main(["trim", str(folder), "--out", str(tmp_path / "good"), "--start", "1"]) == 2
+    assert "picture 40 cannot be read" in error_line(capsys)
+    assert list((tmp_path / "good").iterdir()) == []
