@@ -211,7 +211,7 @@ class TrainConfig:
     """Pair each frame with the inputs this much later, to cancel the latency of driving."""
     init: Path | None = None
     """Begin with the weights of this checkpoint, to learn on from new recordings such as corrections. What is held out
-    now may have been learnt then, so compare such runs by their play, not by held-out loss."""
+    now may have been learnt then, so the last pass becomes best.pt, and such runs are compared by their play."""
     takeover_weight: float = 2.0
     """How often a moment counts in which somebody had taken the pad from a policy (your own play counts once)."""
     pre_takeover_weight: float = 0.0
