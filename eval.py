@@ -24,12 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Drive until the time is over, Ctrl+C, or a hand on the physical gamepad (which may also just take over)."""
     config = parse_config(EvalConfig, argv, prog="eval.py")
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    from rl_utils.devices import open_drive, open_driver
+    from rl_utils.devices import StateDriver, open_drive, open_driver
 
     policy = open_driver(config)
     fps = config.fps or policy.fps
     with open_drive(config, fps=fps, size=policy.capture_size) as devices:
-        return _drive(config, devices, policy, fps)
+        seeing = StateDriver(policy, devices.arena_pad) if policy.sees == "state" and devices.arena_pad else policy
+        return _drive(config, devices, seeing, fps)
 
 
 def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> int:
@@ -47,7 +48,7 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
             line.show(drive_status(done, config.minutes, real_time=frames.real_time, hint=hint))
 
     with ExitStack() as stack:
-        subscribers = open_listeners(config, frames, devices.person, stack, fps=fps)
+        subscribers = open_listeners(config, devices, stack, fps=fps)
         # Innermost, so that a signal that comes while subscribers close still meets a released pad.
         stopped = stack.enter_context(stop_on_signals())
 

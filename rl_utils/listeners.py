@@ -6,7 +6,7 @@ import csv
 import time
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,17 +16,17 @@ from rl_utils.config import EvalConfig
 from rl_utils.console import log
 from rl_utils.controls import NAMES
 from rl_utils.data_batcher import BatchSaver
+from rl_utils.devices import Drive
 from rl_utils.errors import UserError
 from rl_utils.interfaces import (
+    ControllerSource,
     Device,
     Flag,
     Frame,
     FrameInfo,
-    FrameSource,
     Inputs,
     InputVector,
     PadInfo,
-    Person,
     Source,
 )
 from rl_utils.loops import DriveSubscriber
@@ -82,9 +82,17 @@ class DriveRecorder(Device):
     """
 
     def __init__(
-        self, out: Path, frames: FrameInfo, *, fps: float, block: bool, takeover_pad: PadInfo | None = None
+        self,
+        out: Path,
+        frames: FrameInfo,
+        *,
+        fps: float,
+        block: bool,
+        takeover_pad: PadInfo | None = None,
+        arena_pad: ControllerSource | None = None,
     ) -> None:
         self._out = out
+        self._arena_pad = arena_pad
         self._takeover_pad = takeover_pad
         self._frames = frames
         self._fps = fps
@@ -96,7 +104,8 @@ class DriveRecorder(Device):
         """Queue the sample."""
         if self._saver is None:
             height, width = frame.image.shape[:2]
-            pad = PadInfo(name="policy", profile="policy")
+            names = () if self._arena_pad is None else self._arena_pad.info.state_names
+            pad = PadInfo(name="policy", profile="policy", state_names=names)
             self._saver = BatchSaver(
                 self._out,
                 fps=self._fps,
@@ -106,6 +115,8 @@ class DriveRecorder(Device):
                 block=self._block,
                 session={} if self._takeover_pad is None else {"takeover_pad": self._takeover_pad},
             )
+        if self._arena_pad is not None:
+            inputs = replace(inputs, state=self._arena_pad.at(frame.t_ns).state)
         since_ns = frame.t_ns - round(PRE_TAKEOVER_S * 1e9)
         self._hand_on(until_ns=since_ns)
         taken = inputs.source is Source.TAKEOVER
@@ -171,9 +182,7 @@ class Show(Device):
         self._view.close()
 
 
-def open_listeners(
-    config: EvalConfig, frames: FrameSource, person: Person | None, stack: ExitStack, *, fps: float
-) -> list[DriveSubscriber]:
+def open_listeners(config: EvalConfig, devices: Drive, stack: ExitStack, *, fps: float) -> list[DriveSubscriber]:
     """What listens to a drive, as the options ask for it; closed with `stack`.
 
     Raises:
@@ -183,8 +192,15 @@ def open_listeners(
     if config.log_inputs is not None:
         listeners.append(stack.enter_context(InputLog(config.log_inputs)))
     if config.record is not None:
-        pad = person.info if person is not None else None
-        recorder = DriveRecorder(config.record, frames.info, fps=fps, block=not frames.real_time, takeover_pad=pad)
+        frames, person = devices.frames, devices.person
+        recorder = DriveRecorder(
+            config.record,
+            frames.info,
+            fps=fps,
+            block=not frames.real_time,
+            takeover_pad=person.info if person is not None else None,
+            arena_pad=devices.arena_pad,
+        )
         listeners.append(stack.enter_context(recorder))
     if config.show:
         listeners.append(stack.enter_context(Show("RLAI: what the bot presses")))
