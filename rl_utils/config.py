@@ -212,7 +212,8 @@ class TrainConfig:
     action_shift_ms: float = 0.0
     """Pair each frame with the inputs this much later, to cancel the latency of driving."""
     init: Path | None = None
-    """Begin with the weights of this checkpoint, to learn on from new recordings such as corrections."""
+    """Begin with the weights of this checkpoint, to learn on from new recordings such as corrections. What is held out
+    now may have been learnt then, so the last pass becomes best.pt, and such runs are compared by their play."""
     takeover_weight: float = 2.0
     """How often a moment counts in which somebody had taken the pad from a policy (your own play counts once)."""
     pre_takeover_weight: float = 0.0
@@ -496,6 +497,8 @@ class ScoreConfig:
     """Processes; 0 takes one per core. The result does not depend on it."""
     json: Path | None = None
     """Also write the result here."""
+    against: Path | None = None
+    """Also compare with this earlier --json, start by start."""
 
     def __post_init__(self) -> None:
         both = self.checkpoint is not None and self.driver is not None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
     from rl_utils.get_current_frame import WindowFrames
     from rl_utils.habits import Habits
-    from rl_utils.policy import NetworkPolicy
+    from rl_utils.policy import NetworkPolicy, StatePolicy
     from rl_utils.recordings import Recording
     from rl_utils.takeover import TouchMonitor
 
@@ -220,12 +220,38 @@ class Drive:
         sink: What is pressed, wrapped in the safety rules.
         person: Who may take the pad from the policy, None for nobody.
         kill_switch: Notices a hand on the physical gamepad; None where there is none, or where it is the person's.
+        arena_pad: In direct mode, where the arena's state can be had.
     """
 
     frames: FrameSource
     sink: ControllerSink
     person: Person | None = None
     kill_switch: TouchMonitor | None = None
+    arena_pad: ControllerSource | None = None
+
+
+class StateDriver(Policy):
+    """A policy that sees the arena's state instead of pictures, for loops that have pictures.
+
+    Args:
+        policy: What decides; its `act` takes a state.
+        pad: Where the state is to be had, at the moment of the last picture.
+    """
+
+    def __init__(self, policy: Policy, pad: ControllerSource) -> None:
+        self.fps = policy.fps
+        self._policy = policy
+        self._pad = pad
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._policy.reset()
+
+    def act(self, image: Image) -> InputVector:
+        """Answer the state that belongs to this picture."""
+        state = self._pad.at(0).state
+        assert state is not None
+        return self._policy.act(cast(Any, state))
 
 
 @contextmanager
@@ -245,7 +271,7 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
         _warn_of_scoring_starts(config)
         with _direct_arena(config.situation, config.seed, fps=fps, size=size, coach=coach) as arena:
             sink = arena.sink if config.sink == "arena" else LogSink()
-            yield Drive(arena, sink, arena.person if coach else None)
+            yield Drive(arena, sink, arena.person if coach else None, arena_pad=arena.pad)
         return
     if config.replay_path is not None:
         from rl_utils.recordings import open_recordings
@@ -366,17 +392,17 @@ def _open_kill_switch(config: EvalConfig) -> TouchMonitor | None:
         return None
 
 
-def open_driver(config: EvalConfig) -> NetworkPolicy | RecordedInputs:
+def open_driver(config: EvalConfig) -> NetworkPolicy | StatePolicy | RecordedInputs:
     """Load the policy, or the recorded inputs that stand in for it.
 
     Raises:
-        UserError: The file is missing, no checkpoint, or made for another layout.
+        UserError: The file is missing, no checkpoint, made for another layout, or sees what only direct mode can show.
     """
     if config.inputs is not None:
         from rl_utils.recordings import open_recordings
 
         return RecordedInputs(open_recordings([config.inputs]))
     assert config.checkpoint is not None
-    from rl_utils.checkpoint import load_policy
+    from rl_utils.checkpoint import load_arena_policy, load_policy
 
-    return load_policy(config.checkpoint)
+    return load_arena_policy(config.checkpoint) if config.frames == "arena" else load_policy(config.checkpoint)
