@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from rl_utils.config import BenchConfig, parse_config
 from rl_utils.console import log
@@ -15,34 +16,27 @@ Row = Mapping[str, Any]
 Part = Callable[[float], list[dict[str, object]]]
 
 
+PLACES = {
+    "capture": ("bench_capture", "bench_capture"),
+    "record": ("bench_record", "bench_record"),
+    "write": ("bench_write", "bench_write"),
+    "load": ("bench_learning", "bench_load"),
+    "train": ("bench_learning", "bench_train"),
+    "drive": ("bench_drive", "bench_drive"),
+    "pad": ("bench_pad", "bench_pad"),
+}
+"""Module and function of each part."""
+
+
 def _part(name: str) -> Part:
     """The measurement behind a name; each lives beside what it measures and loads it only now."""
-    if name == "capture":
-        from rl_utils.bench_capture import bench_capture
-
-        return bench_capture
-    if name == "record":
-        from rl_utils.bench_record import bench_record
-
-        return bench_record
-    if name == "write":
-        from rl_utils.bench_write import bench_write
-
-        return bench_write
-    if name == "load":
-        from rl_utils.bench_learning import bench_load
-
-        return bench_load
-    if name == "train":
-        from rl_utils.bench_learning import bench_train
-
-        return bench_train
-    from rl_utils.bench_drive import bench_drive
-
-    return bench_drive
+    module, function = PLACES[name]
+    return cast(Part, getattr(importlib.import_module(f"rl_utils.{module}"), function))
 
 
-PARTS = ("capture", "record", "write", "load", "train", "drive")
+PARTS = tuple(PLACES)
+WITH = {"drive": ("drive", "pad")}
+"""What is measured along with a part, where this machine can."""
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -70,12 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse_config(BenchConfig, argv, prog="python -m rl_utils.bench")
     results: dict[str, list[dict[str, object]]] = {}
     failed = False
-    for name in dict.fromkeys(config.what or PARTS):
+    wanted = [part for name in config.what or PARTS for part in WITH.get(name, (name,))]
+    for name in dict.fromkeys(wanted):
         log(f"Measuring {name} ...")
         try:
             rows = _part(name)(config.seconds)
         except UserError as error:
-            if config.what:
+            if name in config.what:
                 raise
             log(f"{name} was left out: {error}")
             failed = True

@@ -525,10 +525,10 @@ class DoctorConfig:
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure capture, recording, loading, training and driving on this machine, beside the alternative."""
+    """Measure capture, recording, loading, training, driving and the pad on this machine, beside the alternative."""
 
     what: Annotated[
-        tuple[Literal["capture", "record", "write", "load", "train", "drive"], ...], tyro.conf.Positional
+        tuple[Literal["capture", "record", "write", "load", "train", "drive", "pad"], ...], tyro.conf.Positional
     ] = ()
     """Which parts; all of them by default."""
     seconds: float = 5.0

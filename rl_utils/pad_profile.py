@@ -28,6 +28,7 @@ from rl_utils.controls import (
     PLAYSTATION_GENERIC,
     STEAM_VIRTUAL_PAD,
     VENDOR_8BITDO,
+    VENDOR_MICROSOFT,
     VENDOR_NINTENDO,
     VENDOR_SONY,
     XPAD,
@@ -93,6 +94,8 @@ def _by_driver(ids: Mapping[str, int], driver: str, keys: Set[int], axes: Set[in
         return Reading(PLAYSTATION_GENERIC if in_hid_order else PLAYSTATION, by_driver)
     if driver == "nintendo" or (vendor == VENDOR_NINTENDO and not in_hid_order):
         return Reading(NINTENDO, by_driver)
+    if vendor == VENDOR_MICROSOFT and not in_hid_order and {ABS_RX, ABS_RY} <= axes:
+        return Reading(XPAD, by_driver)
     if vendor == VENDOR_8BITDO and in_hid_order and product not in EIGHTBITDO_XBOX_LABELS:
         return Reading(_with_right_stick(EIGHTBITDO, axes), "by its vendor (8BitDo, D-input mode)")
     guessed = _with_right_stick(HID, axes)
