@@ -5,14 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SYSTEM := xvfb openbox xdotool x11-utils
+SYSTEM_OF_TESTS := sway xwayland
 TESTS := tests
+RLGYM := .cache/rlgym
+RLGYM_STAMP := $(RLGYM)/2.0.1
 
 .PHONY: demo test install system format clean
 
 demo: install system
 	$(BIN)/python -m rl_utils.demo --minutes $(MINUTES)
 
-test: install system
+test: SYSTEM += $(SYSTEM_OF_TESTS)
+test: install system $(RLGYM_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -30,6 +34,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet torch==2.13.0 --constraint constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
+
+# RLGym's own Rocket League package, for tests alone: it pins numpy < 2, which it does not need, so it stands in a folder of
+# its own, without its dependencies, and without the game's meshes that it brings.
+$(RLGYM_STAMP): | $(STAMP)
+	rm -rf $(RLGYM)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --no-deps --target $(RLGYM) \
+	  rlgym-rocket-league==$(notdir $(RLGYM_STAMP))
+	rm -rf $(RLGYM)/rlgym/rocket_league/sim/collision_meshes
+	@touch $@
 
 system:
 	@sh tests/system_packages.sh $(SYSTEM)

@@ -39,11 +39,11 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
     line = StatusLine()
     frames, switch = devices.frames, devices.kill_switch
     in_arena = frames.info.is_arena
-    hands_on = _hands_on(config, devices)
+    hint = _hint(config, devices)
 
     def on_status(done: DriveProgress) -> None:
         if line.due():
-            line.show(drive_status(done, config.minutes, real_time=frames.real_time, stop_by=hands_on))
+            line.show(drive_status(done, config.minutes, real_time=frames.real_time, hint=hint))
 
     with ExitStack() as stack:
         subscribers = _subscribers(config, frames, fps, stack)
@@ -60,7 +60,7 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
             return ""
 
         if frames.real_time and config.sink != "log":
-            log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min. {hands_on}.")
+            log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min: {_hands_on(config)}Ctrl+C stops it.")
         limit = None if config.replay_path is not None else config.minutes
         try:
             done = drive(
@@ -81,14 +81,20 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
     return 0
 
 
-def _hands_on(config: EvalConfig, devices: Drive) -> str:
-    """How a person interferes, for the terminal."""
+def _hint(config: EvalConfig, devices: Drive) -> str:
+    if config.takeover == "pad":
+        return "touch your gamepad to drive"
+    return "Ctrl+C or touch your gamepad to stop" if devices.kill_switch is not None else "Ctrl+C to stop"
+
+
+def _hands_on(config: EvalConfig) -> str:
+    """How the pad changes hands, for the terminal."""
     if config.takeover == "pad":
         by = f"{config.give_back_s:g} s of letting go or SELECT + START" if config.give_back_s else "SELECT + START"
-        return f"touch your gamepad to take over, {by} gives it back, Ctrl+C stops"
-    by_pad = " or touching your gamepad" if devices.kill_switch is not None else ""
-    coached = "the scripted driver corrects it, " if config.takeover == "expert" else ""
-    return f"{coached}Ctrl+C{by_pad} stops it"
+        return f"touch your gamepad to take over, {by} gives it back, "
+    if config.takeover == "expert":
+        return "the scripted driver takes over where it gets nowhere, "
+    return "your gamepad, if there is one, stops it when touched, "
 
 
 def _subscribers(config: EvalConfig, frames: FrameSource, fps: float, stack: ExitStack) -> list[DriveSubscriber]:

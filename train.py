@@ -51,12 +51,13 @@ def _summary(outcome: Outcome, config: TrainConfig) -> str:
     best = outcome.metrics
     if best:
         right = best["held_out"]["policy"]
+        how = "python -m rl_utils.arena score --checkpoint" if config.model == "state" else "eval.py --checkpoint"
         lines += [
             f"Best after pass {best['epoch']}: held-out loss {best['loss']:.4f}, buttons right "
             f"{right['button_accuracy']:.1%}, axes within 5 % {right['axis_accuracy']:.1%}, all 19 right "
             f"{right['all_right']:.1%}.",
             as_markdown(best["held_out"]),
-            f"{config.out / BEST} drives (eval.py --checkpoint); {config.out / 'README.md'} describes it.",
+            f"{config.out / BEST} drives ({how}); {config.out / 'README.md'} describes it.",
         ]
     if outcome.interrupted:
         saved = f"{config.out / LAST} is saved; the same command with --resume goes on."

@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rl_utils.controls import Control
 from rl_utils.dataset import Indices, Samples
 from rl_utils.frame_store import FrameStore, FrameStores
+from rl_utils.state_input import mirrored_states
 
 PREFETCH: Final = 3
 """Batches made ahead."""
@@ -31,12 +32,12 @@ class Batch:
     """Some moments, ready for the network.
 
     Attributes:
-        stacks: (B, channels, height, width) uint8.
+        stacks: (B, channels, height, width) uint8 of pictures, or (B, moments * 24) float32 of states.
         targets: (B, 19) float32.
         indices: (B,) int64, running indices.
     """
 
-    stacks: NDArray[np.uint8]
+    stacks: NDArray[Any]
     targets: NDArray[np.float32]
     indices: Indices
 
@@ -81,16 +82,19 @@ def augment(batch: Batch, variation: Variation) -> Batch:
     """Vary a batch: mirrored pictures with mirrored inputs, and small shifts with repeated edges.
 
     A shifted camera shows what a slightly wrong position looks like, which works like data of recoveries; all pictures
-    of a stack move together, so that motion stays what it was.
+    of a stack move together, so that motion stays what it was. States have no pictures to shift.
     """
     stacks, targets = batch.stacks, batch.targets
     mirrored = np.flatnonzero(variation.mirrored)
+    of_pictures = stacks.ndim > 2
     if len(mirrored):
         stacks, targets = stacks.copy(), targets.copy()
-        for stack in (stacks[i] for i in mirrored.tolist()):  # a tenth of the time of one fancy assignment
-            stack[:] = stack[:, :, ::-1].copy()
         targets[mirrored] = mirror_inputs(targets[mirrored])
-    if variation.shifts.any():
+        if not of_pictures:
+            stacks[mirrored] = mirrored_states(stacks[mirrored])
+        for stack in (stacks[i] for i in mirrored.tolist() if of_pictures):  # a tenth of one fancy assignment's time
+            stack[:] = stack[:, :, ::-1].copy()
+    if variation.shifts.any() and of_pictures:
         stacks = _shifted(stacks, variation.shifts)
     return Batch(stacks, targets, batch.indices)
 

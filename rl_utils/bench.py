@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from importlib import import_module
+from typing import Any
 
 from rl_utils.config import BenchConfig, parse_config
 from rl_utils.console import log
@@ -16,27 +16,25 @@ Row = Mapping[str, Any]
 Part = Callable[[float], list[dict[str, object]]]
 
 
-PLACES = {
-    "capture": ("bench_capture", "bench_capture"),
-    "record": ("bench_record", "bench_record"),
-    "write": ("bench_write", "bench_write"),
-    "load": ("bench_learning", "bench_load"),
-    "train": ("bench_learning", "bench_train"),
-    "drive": ("bench_drive", "bench_drive"),
-    "pad": ("bench_pad", "bench_pad"),
+PARTS = {
+    "capture": "bench_capture",
+    "record": "bench_record",
+    "write": "bench_write",
+    "load": "bench_learning",
+    "train": "bench_learning",
+    "drive": "bench_drive",
+    "pad": "bench_pad",
+    "obs": "bench_obs",
 }
-"""Module and function of each part."""
+"""Name → the module that holds its measurement, `bench_{name}`."""
+WITH = {"drive": ("drive", "pad")}
+"""What is measured along with a part, where this machine can."""
 
 
 def _part(name: str) -> Part:
     """The measurement behind a name; each lives beside what it measures and loads it only now."""
-    module, function = PLACES[name]
-    return cast(Part, getattr(importlib.import_module(f"rl_utils.{module}"), function))
-
-
-PARTS = tuple(PLACES)
-WITH = {"drive": ("drive", "pad")}
-"""What is measured along with a part, where this machine can."""
+    part: Part = getattr(import_module(f"rl_utils.{PARTS[name]}"), f"bench_{name}")
+    return part
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -22,8 +22,9 @@ from rl_utils import __version__
 from rl_utils.controls import LAYOUT_VERSION
 from rl_utils.errors import UserError
 from rl_utils.model import DECODING, Network, build_network
-from rl_utils.policy import NetworkPolicy
-from rl_utils.preprocess import ARTICLE_SPEC, PreprocessSpec
+from rl_utils.policy import NetworkPolicy, StatePolicy
+from rl_utils.preprocess import ARTICLE_SPEC, InputSpec, read_spec
+from rl_utils.state_input import StateSpec
 
 FORMAT: Final = "rlai-checkpoint"
 FORMAT_VERSION: Final = 1
@@ -53,7 +54,7 @@ class Checkpoint:
     model_name: str
     model_arguments: Mapping[str, Any]
     weights: Mapping[str, torch.Tensor]
-    spec: PreprocessSpec
+    spec: InputSpec
     fps: float
     capture_size: tuple[int, int]
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -164,7 +165,7 @@ def _read_ours(path: Path, table: Mapping[str, Any]) -> Checkpoint:
             model_name=table["model"]["name"],
             model_arguments=table["model"]["arguments"],
             weights=table["weights"],
-            spec=PreprocessSpec.from_table(table["preprocess"]),
+            spec=read_spec(table["preprocess"]),
             fps=float(table["fps"]),
             capture_size=(int(width), int(height)),
             training=table["training"],
@@ -187,12 +188,11 @@ def restore_network(checkpoint: Checkpoint, path: Path) -> Network:
         UserError: The weights are those of another network, or its input is not what the preprocessing makes.
     """
     network = build_network(checkpoint.model_name, checkpoint.model_arguments)
-    first = next(module for module in network.conv_backbone if isinstance(module, torch.nn.Conv2d))
-    if first.in_channels != checkpoint.spec.channels:
-        raise UserError(
-            f"{path} takes {first.in_channels} channels, but its preprocessing makes {checkpoint.spec.channels}",
-            "Train again",
-        )
+    convolutions = [module for module in network.conv_backbone if isinstance(module, torch.nn.Conv2d)]
+    takes = convolutions[0].in_channels if convolutions else checkpoint.model_arguments["moments"]
+    makes = len(checkpoint.spec.offsets) if isinstance(checkpoint.spec, StateSpec) else checkpoint.spec.channels
+    if takes != makes or bool(convolutions) == isinstance(checkpoint.spec, StateSpec):
+        raise UserError(f"{path} takes {takes} channels, but its preprocessing makes {makes}", "Train again")
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
     found = {name: tensor.shape for name, tensor in checkpoint.weights.items()}
     if expected != found:
@@ -205,7 +205,7 @@ def restore_network(checkpoint: Checkpoint, path: Path) -> Network:
     return network
 
 
-def load_start(path: Path, model_name: str, spec: PreprocessSpec) -> Checkpoint:
+def load_start(path: Path, model_name: str, spec: InputSpec) -> Checkpoint:
     """Read a checkpoint whose weights another run is to begin with.
 
     Args:
@@ -231,7 +231,7 @@ def load_start(path: Path, model_name: str, spec: PreprocessSpec) -> Checkpoint:
 
 
 def load_policy(path: Path, *, device: str = "cpu", threads: int = 1) -> NetworkPolicy:
-    """Open a checkpoint as something that drives.
+    """Open a checkpoint as something that drives by pictures.
 
     Args:
         path: best.pt or last.pt of a run, or a checkpoint of the article.
@@ -242,9 +242,21 @@ def load_policy(path: Path, *, device: str = "cpu", threads: int = 1) -> Network
     Raises:
         UserError: The file cannot be used; says why.
     """
+    policy = load_arena_policy(path, device=device, threads=threads)
+    if isinstance(policy, StatePolicy):
+        raise UserError(
+            f"{path} drives by the practice arena's state, which no window shows",
+            f'Score it with "python -m rl_utils.arena score --checkpoint {path}", or train one with --model motion',
+        )
+    return policy
+
+
+def load_arena_policy(path: Path, *, device: str = "cpu", threads: int = 1) -> NetworkPolicy | StatePolicy:
+    """Open a checkpoint as something that drives in the arena, where its state can be seen, too. See `load_policy`."""
     checkpoint = load_checkpoint(path)
     network = restore_network(checkpoint, path)
     torch.set_num_threads(threads)
-    return NetworkPolicy(
-        network, checkpoint.spec, fps=checkpoint.fps, capture_size=checkpoint.capture_size, device=device
-    )
+    spec, fps, size = checkpoint.spec, checkpoint.fps, checkpoint.capture_size
+    if isinstance(spec, StateSpec):
+        return StatePolicy(network, spec, fps=fps, capture_size=size, device=device)
+    return NetworkPolicy(network, spec, fps=fps, capture_size=size, device=device)

@@ -14,13 +14,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from numpy.typing import NDArray
 
 from rl_utils.errors import UserError
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
-    from rl_utils.policy import NetworkPolicy
+    from rl_utils.policy import NetworkPolicy, StatePolicy
 
 PIECE_S: Final = 60.0
 """Play time of one session: between two of them a round can be stopped."""
@@ -112,7 +114,7 @@ class _Worker:
     """What a process keeps between pieces."""
 
     checkpoint: Path
-    policy: NetworkPolicy | None = None
+    policy: NetworkPolicy | StatePolicy | None = None
     arena: DirectArena | None = None
 
 
@@ -123,11 +125,11 @@ def _prepare(checkpoint: Path) -> None:
 
 def _play(seed: int, seconds: float, out: Path) -> Tally:
     from rl_utils.arena.direct import DirectArena
-    from rl_utils.checkpoint import load_policy
+    from rl_utils.checkpoint import load_arena_policy
     from rl_utils.data_batcher import BatchSaver
 
     if _Worker.policy is None or _Worker.arena is None:
-        policy = _Worker.policy = load_policy(_Worker.checkpoint, threads=1)
+        policy = _Worker.policy = load_arena_policy(_Worker.checkpoint)
         _Worker.arena = DirectArena(SITUATION, seed, fps=policy.fps, size=policy.capture_size, driver="expert")
     policy, arena = _Worker.policy, _Worker.arena
     arena.restart(seed)
@@ -149,7 +151,10 @@ def _play(seed: int, seconds: float, out: Path) -> Tally:
             if arena.segment != segment:
                 policy.reset()
                 segment = arena.segment
-            saver.add(frame, arena.pad.at(frame.t_ns), segment=segment)
-            arena.sink.apply(policy.act(frame.image))
+            pad = arena.pad.at(frame.t_ns)
+            saver.add(frame, pad, segment=segment)
+            assert pad.state is not None
+            seen: NDArray[Any] = frame.image if policy.sees == "pictures" else pad.state
+            arena.sink.apply(policy.act(seen))
     stats = arena.stats
     return Tally(seconds / 60, int(stats["touches"]), int(stats["goals"]))

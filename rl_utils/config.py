@@ -164,7 +164,7 @@ class CollectConfig:
         return None if self.seconds is None else max(1, round(self.seconds * self.fps))
 
 
-ModelName = Literal["motion", "rocketnet"]
+ModelName = Literal["motion", "rocketnet", "state"]
 LossName = Literal["balanced", "article"]
 
 
@@ -177,7 +177,8 @@ class TrainConfig:
     out: Path
     """Run folder: checkpoints, model card, metrics, TensorBoard logs."""
     model: ModelName = "motion"
-    """motion sees three moments and is the default; rocketnet is the article's network, exactly."""
+    """motion sees three moments and is the default; rocketnet is the article's network, exactly; state learns from the
+    practice arena's state instead of pictures, as an upper bound for them."""
     loss: LossName = "balanced"
     """balanced is corrected; article is the article's own."""
     epochs: int = 5
@@ -518,17 +519,21 @@ class DoctorConfig:
     device: str | None = None
     """With --map: the gamepad's path, part of its name, or vendor:product."""
 
+    listen: float = 3.0
+    """Seconds to wait for events of the gamepad: press something meanwhile. 0 does not wait."""
+
     def __post_init__(self) -> None:
+        _require(0 <= self.listen <= 600, f"--listen {self.listen:g} is out of range", "Choose 0 to 600")
         _check_window_regex(self.window)
         _require(self.map or self.device is None, "--device chooses what --map maps", "Add --map, or leave it away")
 
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure capture, recording, loading, training, driving and the pad on this machine, beside the alternative."""
+    """Measure capture, recording, loading, training, driving, the pad and observations here, beside the alternative."""
 
     what: Annotated[
-        tuple[Literal["capture", "record", "write", "load", "train", "drive", "pad"], ...], tyro.conf.Positional
+        tuple[Literal["capture", "record", "write", "load", "train", "drive", "pad", "obs"], ...], tyro.conf.Positional
     ] = ()
     """Which parts; all of them by default."""
     seconds: float = 5.0

@@ -242,7 +242,14 @@ def _fingerprint(recordings: Sequence[Recording]) -> dict[str, Any]:
         "samples": sum(len(r) for r in recordings),
         "minutes": round(sum(len(r) / r.fps for r in recordings) / 60, 2),
         "recordings": [
-            {"name": r.name, "samples": len(r), "fps": r.fps, "size": list(r.size), "labels": r.has_labels}
+            {
+                "name": r.name,
+                "samples": len(r),
+                "fps": r.fps,
+                "size": list(r.size),
+                "labels": r.has_labels,
+                "drivers": {s.name.lower(): int((r.source == s).sum()) for s in Source if (r.source == s).any()},
+            }
             for r in recordings
         ],
     }

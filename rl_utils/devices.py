@@ -213,6 +213,7 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
     """
     if config.frames == "arena":
         coach = config.takeover == "expert"
+        _warn_of_scoring_starts(config)
         with _direct_arena(config.situation, config.seed, fps=fps, size=size, coach=coach) as arena:
             sink = arena.sink if config.sink == "arena" else LogSink()
             yield Drive(arena, sink, arena.person if coach else None)
@@ -239,6 +240,17 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
         if switch is not None:
             stack.enter_context(switch)
         yield Drive(frames, stack.enter_context(_open_sink(config, frames)), person, switch)
+
+
+def _warn_of_scoring_starts(config: EvalConfig) -> None:
+    from rl_utils.arena.situations import SCORING_SEEDS
+
+    if config.record is not None and config.seed >= SCORING_SEEDS:
+        logger.warning(
+            "Starts from seed %d on are kept for scoring: to learn from this recording, use --situation training with a"
+            " smaller --seed",
+            SCORING_SEEDS,
+        )
 
 
 def _one_recording(recordings: list[Recording], path: Path) -> Recording:

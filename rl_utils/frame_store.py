@@ -16,15 +16,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rl_utils.dataset import Indices
 from rl_utils.errors import UserError
-from rl_utils.preprocess import PreprocessSpec, shrink
+from rl_utils.preprocess import InputSpec, PreprocessSpec, shrink
 from rl_utils.recordings import Recording
+from rl_utils.state_input import StateStore
 
 BLOCK: Final = 64
 """Pictures that a thread decodes at a time: small enough to show progress and to stop within a moment."""
@@ -199,18 +200,20 @@ class FrameStore:
 class FrameStores:
     """Several stores as one, by one running index over all of them: what is recorded while a run goes on is added.
 
+    They hold pictures, or states; all of them the same.
+
     A context manager; leaving it closes them all.
 
     Args:
         spec: What the network wants to see.
     """
 
-    def __init__(self, spec: PreprocessSpec) -> None:
+    def __init__(self, spec: InputSpec) -> None:
         self.spec = spec
-        self._stores: list[FrameStore] = []
+        self._stores: list[FrameStore | StateStore] = []
         self._starts = np.zeros(1, np.int64)
 
-    def add(self, store: FrameStore) -> None:
+    def add(self, store: FrameStore | StateStore) -> None:
         """Put a loaded store behind the others."""
         self._stores.append(store)
         self._starts = np.append(self._starts, self._starts[-1] + len(store))
@@ -220,18 +223,22 @@ class FrameStores:
         """Memory that they hold."""
         return sum(store.ready_bytes for store in self._stores)
 
-    def stacks(self, indices: Indices, firsts: Indices) -> NDArray[np.uint8]:
-        """As `FrameStore.stacks`."""
+    def stacks(self, indices: Indices, firsts: Indices) -> NDArray[Any]:
+        """As `FrameStore.stacks`, or `StateStore.stacks`."""
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         present = np.unique(owners).tolist()
         if len(present) == 1:
             start = int(self._starts[present[0]])
-            whole: NDArray[np.uint8] = self._stores[present[0]].stacks(indices - start, firsts - start)
+            whole: NDArray[Any] = self._stores[present[0]].stacks(indices - start, firsts - start)
             return whole
-        out = np.empty((len(indices), len(self.spec.planes), self.spec.height, self.spec.width), np.uint8)
-        for owner in present:
-            of_it, start = owners == owner, self._starts[owner]
-            out[of_it] = self._stores[owner].stacks(indices[of_it] - start, firsts[of_it] - start)
+        order = [np.flatnonzero(owners == owner) for owner in present]
+        pieces = [
+            self._stores[owner].stacks(indices[places] - self._starts[owner], firsts[places] - self._starts[owner])
+            for owner, places in zip(present, order, strict=True)
+        ]
+        out = np.empty((len(indices), *pieces[0].shape[1:]), pieces[0].dtype)
+        for places, piece in zip(order, pieces, strict=True):
+            out[places] = piece
         return out
 
     def __enter__(self) -> Self:

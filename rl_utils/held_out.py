@@ -16,6 +16,7 @@ from rl_utils.losses import LossFunction
 from rl_utils.metrics import constant_inputs, report
 from rl_utils.model import Network, decode, predict
 from rl_utils.preprocess import to_tensor
+from rl_utils.state_input import StateSpec
 from rl_utils.training_log import NoLog, TrainingLog
 from rl_utils.workers import Workers
 
@@ -80,7 +81,7 @@ class HeldOut:
         return {**losses, **report(answers, samples.targets[indices], samples.previous[indices], self._constant)}
 
     def _show(self, answers: NDArray[np.float32], log: TrainingLog | NoLog, step: int) -> None:
-        if not self._workers.leads:
+        if not self._workers.leads or isinstance(self._batches.spec, StateSpec):
             return
         places = np.linspace(0, len(self) - 1, min(SHOWN_SAMPLES, len(self))).astype(np.int64)
         batch = self._batches.plain(self._indices[places])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from rl_utils import schema
 from rl_utils.controls import NAMES
+from rl_utils.delay import DelayEstimate
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Source
 from rl_utils.quality import Verdict, assess_recording
@@ -39,6 +40,7 @@ class Summary:
         sources: Who held the pad (names of `interfaces.Source`, lower case) → share.
         labels: Whether it says what should be learnt where that differs from the inputs.
         pre_takeover_share: Shortly before a takeover.
+        delay: From inputs to pictures, as it was estimated when the recording ended; None where it was not.
         verdict: Judgement, rate, times and use of every control.
     """
 
@@ -56,6 +58,7 @@ class Summary:
     sources: dict[str, float]
     labels: bool
     pre_takeover_share: float
+    delay: DelayEstimate | None
     verdict: Verdict
 
     @property
@@ -65,7 +68,8 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for --json; unknown values are None."""
-        table = {name: value for name, value in vars(self).items() if name != "verdict"}
+        table = {name: value for name, value in vars(self).items() if name not in ("verdict", "delay")}
+        table["delay_estimate"] = self.delay.as_dict() if self.delay is not None else None
         judged = self.verdict.as_dict()
         judged["reasons"] = list(judged["reasons"])
         if not self.fps_known:
@@ -90,6 +94,7 @@ def inspect_recording(recording: Recording) -> Summary:
     kinds, counts = np.unique(recording.source, return_counts=True)
     breaks = np.count_nonzero(np.diff(recording.segment)) + 1
     episodes = np.count_nonzero(np.diff(recording.episode)) + 1
+    delay = recording.meta.get("delay_estimate")
     return Summary(
         name=recording.name,
         path=str(recording.path),
@@ -108,6 +113,7 @@ def inspect_recording(recording: Recording) -> Summary:
         },
         labels=recording.has_labels,
         pre_takeover_share=float(np.mean((recording.flags & Flag.PRE_TAKEOVER) != 0)),
+        delay=DelayEstimate.from_dict(delay) if isinstance(delay, Mapping) else None,
         verdict=assess_recording(recording),
     )
 
@@ -166,6 +172,7 @@ def _block(summary: Summary) -> str:
         f"  rate      {pace}",
         f"  parts     {gaps}{_count(summary.segments, 'segment')}, {_count(summary.episodes, 'episode')}",
         "  played by " + ", ".join(f"{name} {share:.0%}" for name, share in summary.sources.items()) + before + learn,
+        f"  delay     {summary.delay or 'not estimated'}",
         f"  idle      {verdict.idle_share:.1%} of the frames with every control at rest",
         "  control         used   mean  spread",
     ]

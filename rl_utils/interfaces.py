@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,6 +238,8 @@ class Policy(ABC):
 
     fps: float
     """The rate it was made for, in Hz."""
+    sees: Literal["pictures", "state"] = "pictures"
+    """What `act` is shown. The practice arena alone can show its state: 24 numbers, as recordings from it hold them."""
 
     @abstractmethod
     def reset(self) -> None:

@@ -24,7 +24,7 @@ from rl_utils.interfaces import (
     Policy,
     Source,
 )
-from rl_utils.pacing import Pacer, Tick
+from rl_utils.pacing import Pacer, Tick, real_time_pacer
 
 
 class DriveSubscriber(Protocol):
@@ -98,7 +98,7 @@ def drive(
         pacer: The clock; by default the real one where the frames are real-time.
     """
     if pacer is None and frames.real_time:
-        pacer = Pacer(fps)
+        pacer = real_time_pacer(fps)
     hands = _Hands(frames, policy, sink, person, subscribers)
     done = hands.done
     limit = None if minutes is None else max(1, round(minutes * 60 * fps))
@@ -205,23 +205,23 @@ class _Hands:
         self.done.problem = ""
 
 
-def drive_status(done: DriveProgress, minutes: float, *, real_time: bool = True, stop_by: str = "Ctrl+C") -> str:
-    """The live line of a drive: who drives, for how long, how fast, and how to stop it.
+def drive_status(done: DriveProgress, minutes: float, *, real_time: bool = True, hint: str = "Ctrl+C to stop") -> str:
+    """The live line of a drive: who drives, for how long, how fast, and what a person can do about it.
 
     Args:
         done: The drive so far.
         minutes: Its limit.
         real_time: Whether time means anything.
-        stop_by: What stops it, or takes the pad from the bot.
+        hint: What a person can do while the bot drives; short, so that the line fits a terminal.
     """
-    taken = f" | {done.takeovers} takeovers, {done.taken_share:.0%} of the time" if done.takeovers else ""
+    taken = f" | {done.takeovers} takeovers, {done.taken_share:.0%}" if done.takeovers else ""
     if not real_time:
         return f"{done.ticks} frames{taken}"
     head = f"released: {done.problem}" if done.problem else f"{done.taken_by or 'BOT'} DRIVING"
     recent = 300
     times = f"{_clock(done.driven_s)} of {_clock(minutes * 60)}"
     latency = f"latency p50 {done.latency_ms(50, last=recent):.1f} p99 {done.latency_ms(99, last=recent):.1f} ms"
-    return f"{head} | {times}{taken} | {latency} | {done.late} late | {stop_by}"
+    return f"{head} | {times}{taken} | {latency} | {done.late} late | {hint}"
 
 
 def _clock(seconds: float) -> str:

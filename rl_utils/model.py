@@ -1,10 +1,11 @@
-"""The two networks and `decode`, the only place where a prediction becomes inputs.
+"""The networks and `decode`, the only place where a prediction becomes inputs.
 
-Both answer with (B, 19): 11 button logits, then 8 axis values in [0, 1], through heads that carry the article's names.
+All answer with (B, 19): 11 button logits, then 8 axis values in [0, 1], through heads that carry the article's names.
 
 - `RocketNet` is the article's network to the letter, so that its checkpoints work: one picture, pooled to 4x4.
 - `MotionNet` sees three moments (`preprocess.motion_spec`), because one picture hides velocity, and keeps its 10x6 map
   instead of pooling it, because where the ball is on the screen is what steering needs.
+- `StateNet` sees no pictures but the arena's state: the upper bound for what pictures can teach.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from torch import nn
 from rl_utils.controls import AXES, BUTTONS, N_AXES, N_BUTTONS, N_CONTROLS
 from rl_utils.errors import UserError
 from rl_utils.interfaces import InputVector
-from rl_utils.preprocess import ARTICLE_SPEC, PreprocessSpec, motion_spec
+from rl_utils.preprocess import ARTICLE_SPEC, InputSpec, PreprocessSpec, motion_spec
+from rl_utils.state_features import FEATURES, StateFeatures
+from rl_utils.state_input import StateSpec, state_spec
 
 BUTTON_THRESHOLD: Final = 0.5
 """A button is pressed at this probability. Used by `decode` only; everybody else calls `decode`."""
@@ -70,10 +73,10 @@ def decode(prediction: Prediction) -> InputVector:
 
 
 class Network(nn.Module):
-    """The form both networks share; the attributes' names are those of the article's checkpoints.
+    """The form all networks share; the attributes' names are those of the article's checkpoints.
 
     Attributes:
-        conv_backbone: Pictures → maps.
+        conv_backbone: Pictures → maps (states → features).
         backbone: Flattened maps → what both heads look at.
         binary_head: The last layer for buttons.
         analog_head: The last layers for axes; end in a sigmoid.
@@ -173,6 +176,31 @@ class MotionNet(Network):
         self.analog_head = _analog_head(256)
 
 
+class StateNet(Network):
+    """Drives by the arena's state: three hidden layers on `StateFeatures`.
+
+    Args:
+        moments: How many moments it sees.
+        width: Of the hidden layers.
+        dropout: After them.
+    """
+
+    def __init__(self, *, moments: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.conv_backbone = nn.Sequential(StateFeatures())
+        self.backbone = nn.Sequential(
+            nn.Linear(moments * FEATURES, width),
+            nn.ReLU(inplace=True),
+            nn.Linear(width, width),
+            nn.ReLU(inplace=True),
+            nn.Linear(width, width),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+        )
+        self.binary_head = nn.Linear(width, N_BUTTONS)
+        self.analog_head = _analog_head(width)
+
+
 def _analog_head(features: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(features, 64),
@@ -189,13 +217,20 @@ def _conv_block(channels_in: int, channels_out: int, *, kernel: int, stride: int
     return conv, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)
 
 
+def input_spec(name: str, fps: float) -> InputSpec:
+    """What a new network of this name is shown, pictures or states, for recordings of `fps` Hz."""
+    return state_spec(fps) if name == "state" else default_spec(name, fps)
+
+
 def default_spec(name: str, fps: float) -> PreprocessSpec:
-    """What a new network of this name is shown, for recordings of `fps` Hz."""
+    """What a new network of pictures is shown, for recordings of `fps` Hz."""
     return ARTICLE_SPEC if name == "rocketnet" else motion_spec(fps)
 
 
-def default_arguments(name: str, spec: PreprocessSpec) -> dict[str, Any]:
+def default_arguments(name: str, spec: InputSpec) -> dict[str, Any]:
     """Arguments with which `build_network` makes a new network of this name for that input."""
+    if isinstance(spec, StateSpec):
+        return {"moments": len(spec.offsets), "width": 256, "dropout": 0.1}
     if name == "rocketnet":
         return {}
     return {"channels": spec.channels, "width": spec.width, "height": spec.height, "dropout": 0.3}
@@ -207,9 +242,9 @@ def build_network(name: str, arguments: Mapping[str, Any]) -> Network:
     Raises:
         UserError: There is no such network, or it does not take these arguments.
     """
-    kinds: dict[str, type[Network]] = {"rocketnet": RocketNet, "motion": MotionNet}
+    kinds: dict[str, type[Network]] = {"rocketnet": RocketNet, "motion": MotionNet, "state": StateNet}
     if name not in kinds:
-        raise UserError(f"There is no model called {name}", f"Known models are {' and '.join(sorted(kinds))}")
+        raise UserError(f"There is no model called {name}", f"Known models are {', '.join(sorted(kinds))}")
     try:
         network = kinds[name](**arguments)
     except TypeError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rl_utils.checkpoint import Checkpoint, write_whole
 from rl_utils.metrics import as_markdown
+from rl_utils.state_input import StateSpec
 
 _CARD = """# A policy for Rocket League: {name}
 
@@ -17,14 +18,16 @@ It sees {view}. It answers {fps:g} times a second with 11 buttons and 8 axes.
 
 ## Where it may drive
 
-In the practice arena, and in the real game **offline only**: free play, training, matches against the game's bots.
-Bots in online play break the game's Terms of Use; `eval.py` does not drive while the game's anti-cheat runs.
+{where}
 
 ## Data
 
-| recording | frames | rate | size | labels |
-| --- | --- | --- | --- | --- |
+| recording | frames | rate | size | labels | driven by |
+| --- | --- | --- | --- | --- | --- |
 {recordings}
+
+Without labels, a policy's own frames count {policy_weight:g} times, takeovers {takeover_weight:g}, and the seconds
+before a takeover {pre_takeover_weight:g} times as much as others.
 
 Fingerprint (SHA-256 of inputs and times): `{fingerprint}`
 
@@ -53,6 +56,13 @@ It knows what its recordings show. Other maps, cars, camera settings, HUD layout
 are strange to it; so are situations the player never got into. It has no memory beyond {memory}.
 """
 
+_PICTURES_WHERE = """\
+In the practice arena, and in the real game **offline only**: free play, training, matches against the game's bots.
+Bots in online play break the game's Terms of Use; `eval.py` does not drive while the game's anti-cheat runs."""
+_STATE_WHERE = """\
+Nowhere but in the practice arena, whose state it sees: `python -m rl_utils.arena score`, or as a driver in an RLGym
+environment (`rl_utils.arena.env.make_env`). No window shows what it needs, so `eval.py` refuses it."""
+
 
 def write_model_card(checkpoint: Checkpoint, path: Path) -> None:
     """Write README.md beside a checkpoint.
@@ -74,8 +84,12 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
     policy, copy = held_out["policy"], held_out["copy_last"]
     spec = checkpoint.spec
     ages = [f"{1000 * offset / checkpoint.fps:.0f}" for offset in spec.offsets[1:]]
-    size = f"{spec.width}x{spec.height}"
-    older = f" and the {spec.older} of those {' and '.join(ages)} ms before" if ages else ""
+    if isinstance(spec, StateSpec):
+        before = f" now and {' and '.join(ages)} ms before" if ages else ""
+        view = f"the practice arena's state, {len(spec.names)} numbers{before}"
+    else:
+        older = f" and the {spec.older} of those {' and '.join(ages)} ms before" if ages else ""
+        view = f"the newest picture at {spec.width}x{spec.height} in colour{older}"
     return _CARD.format(
         name=checkpoint.model_name,
         minutes=metrics["seconds"] / 60,
@@ -85,10 +99,11 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         size="x".join(map(str, checkpoint.capture_size)),
         version=training["version"],
         commit=f", commit {training['commit'][:12]}" if training["commit"] else "",
-        view=f"the newest picture at {size} in colour{older}",
+        view=view,
+        where=_STATE_WHERE if isinstance(spec, StateSpec) else _PICTURES_WHERE,
         recordings="\n".join(
             f"| {r['name']} | {r['samples']:,} | {r['fps']:g} Hz | {r['size'][0]}x{r['size'][1]} | "
-            f"{'yes' if r['labels'] else 'inputs'} |"
+            f"{'yes' if r['labels'] else 'inputs'} | {_drivers(r)} |"
             for r in data["recordings"]
         ),
         fingerprint=data["sha256"],
@@ -104,6 +119,12 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         copy_axes=copy["axis_accuracy"],
         copy_all=copy["all_right"],
         table=as_markdown(held_out),
+        **{name: training["settings"][name] for name in ("policy_weight", "takeover_weight", "pre_takeover_weight")},
         file=file,
-        memory=f"{ages[-1]} ms" if ages else "the one picture it sees",
+        memory=f"{ages[-1]} ms" if ages else "the one moment it sees",
     )
+
+
+def _drivers(recording: Mapping[str, Any]) -> str:
+    counts: Mapping[str, int] = recording["drivers"]
+    return ", ".join(f"{name} {count / recording['samples']:.0%}" for name, count in counts.items())

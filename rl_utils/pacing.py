@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,3 +85,14 @@ class Pacer:
 
     def _deadline(self, index: int) -> int:
         return self._origin + round(index * self._period)
+
+
+def real_time_pacer(rate_hz: float) -> Pacer:
+    """A pacer on the real clock, for a loop that begins now.
+
+    What was imported and opened so far stays out of garbage collection from here on: to look through all of it would
+    take 10 to 20 ms in the middle of a tick (measured, November 2026: 46,000 objects).
+    """
+    gc.collect()
+    gc.freeze()
+    return Pacer(rate_hz)

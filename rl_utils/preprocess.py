@@ -4,6 +4,7 @@ A network that is fed differently from how it was trained drives like one that w
 5.2 touches per minute, the same weights), so there is one path: `shrink` a picture, remember the last ones in a
 `History`, stack planes as `PreprocessSpec.planes` says, and let `to_tensor` scale them. All steps but the last are on
 uint8, so the same stored pixels give the same bits wherever they are used. The spec is stored in every checkpoint.
+Networks of the arena's state have a spec, memory and store of their own (`state_input`), and `to_tensor` in common.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Image
+from rl_utils.state_input import StateSpec
 
 cv2.setNumThreads(1)  # one small picture at a time: OpenCV's thread pool only takes cores from the game
 
@@ -95,6 +97,18 @@ class PreprocessSpec:
         return cls(**{**table, "offsets": tuple(table["offsets"])})
 
 
+InputSpec = PreprocessSpec | StateSpec
+
+
+def read_spec(table: Mapping[str, Any]) -> InputSpec:
+    """The spec that a checkpoint holds.
+
+    Raises:
+        UserError: It was written by a version that this one cannot repeat.
+    """
+    return StateSpec.from_table(table) if table.get("kind") == "state" else PreprocessSpec.from_table(table)
+
+
 # Source: the article trains on 480x270 RGB divided by 255, without mean or standard deviation.
 ARTICLE_SPEC: Final = PreprocessSpec(width=480, height=270)
 
@@ -162,20 +176,22 @@ class History:
         return stack
 
 
-def to_tensor(stacks: NDArray[np.uint8], spec: PreprocessSpec, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Scale a batch of stacks to the network's input.
+def to_tensor(stacks: NDArray[Any], spec: InputSpec, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Scale a batch of stacks to the network's input; states go as they are.
 
     The factor is multiplied, not divided by, because CUDA divides by multiplying with a reciprocal: this way both
     give the same bits.
 
     Args:
-        stacks: (B, channels, height, width) uint8.
+        stacks: (B, channels, height, width) uint8, or (B, moments * 24) float32.
         spec: What the network wants to see.
         device: Where the result is wanted; bytes travel there before they become floats.
 
     Returns:
-        (B, channels, height, width) float32 in [0, 1], channels_last in memory.
+        (B, channels, height, width) float32 in [0, 1], channels_last in memory; or the states.
     """
+    if isinstance(spec, StateSpec):
+        return torch.from_numpy(stacks).to(device)
     batch = torch.from_numpy(stacks).to(device, non_blocking=True)
     # Bytes are reordered before they become floats: a quarter of the memory moves.
     return batch.contiguous(memory_format=torch.channels_last).to(torch.float32).mul_(spec.scale)

@@ -15,7 +15,7 @@ from rl_utils.cuts import CutDetector
 from rl_utils.data_batcher import GAP_NS, BatchSaver
 from rl_utils.habits import Habits, Wish
 from rl_utils.interfaces import ControllerSource, Flag, Frame, FrameSource, Inputs, InputVector, PadEvent
-from rl_utils.pacing import LATE_SHARE, Pacer, Tick
+from rl_utils.pacing import LATE_SHARE, Pacer, Tick, real_time_pacer
 from rl_utils.pad_state import newest_events
 
 PAUSED_BY_HAND = "paused by you"
@@ -119,7 +119,7 @@ def record(
         UserError: The disk filled up.
     """
     if pacer is None and frames.real_time:
-        pacer = Pacer(fps)
+        pacer = real_time_pacer(fps)
     hand = _Recorder(frames, pad, saver, fps=fps, habits=habits or Habits(), done=done or RecordProgress())
     done = hand.done
     while not stop():

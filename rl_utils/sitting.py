@@ -6,17 +6,17 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rl_utils.config import CollectConfig, config_table, save_config
 from rl_utils.console import StatusLine, log
 from rl_utils.data_batcher import BatchSaver
+from rl_utils.delay import DelayEstimate, estimate_delay
 from rl_utils.errors import UserError
 from rl_utils.habits import Habits
 from rl_utils.interfaces import ControllerSource, Frame, FrameSource, Inputs
 from rl_utils.quality import QualityMonitor, Verdict, assess_recording
 from rl_utils.record_loop import OTHER_DEVICE, PAUSED_BY_HAND, RecordProgress, record
-from rl_utils.recordings import Recording, open_recordings
+from rl_utils.recordings import open_recordings
 from rl_utils.resume import Resumable, newest_session, open_resumable
 from rl_utils.session_folder import amend_session
 from rl_utils.sounds import Sounds
@@ -51,12 +51,14 @@ class Sitting:
         saver: Closed.
         done: What the loop saw.
         verdict: About what is stored; None where that is nothing.
+        delay: From inputs to pictures; None where nothing is stored.
         error: Why it ended, where that is the person's to mend.
     """
 
     saver: BatchSaver
     done: RecordProgress
     verdict: Verdict | None
+    delay: DelayEstimate | None
     error: UserError | None
 
     @property
@@ -75,6 +77,7 @@ class Sitting:
             f"{saver.folder}: {saver.samples} frames, {done.recorded_s / 60:.1f} min, {done.gaps} gaps, {size}.\n"
             f"{done.late} late ticks, {done.missed} missed, {saver.dropped} dropped{habits};"
             f" ended: {'the disk' if self.error else done.ended_by}.\n"
+            f"Delay: {self.delay}.\n"
             f"Verdict: {self.verdict}."
         )
 
@@ -93,7 +96,8 @@ def run_sitting(config: CollectConfig, devices: Devices, *, limit: int | None) -
     frames, pad = devices.frames, devices.pad
     info = frames.info
     size = f"{info.native_size[0]}x{info.native_size[1]}"
-    log(f'Recording "{info.title}" {size} by {info.backend}, pad: {pad.info.name}.')
+    read_as = f", read as {pad.info.profile}, {pad.info.reason}" if pad.info.reason else ""
+    log(f'Recording "{info.title}" {size} by {info.backend}, pad: {pad.info.name}{read_as}.')
     if info.reason:
         log(f"Not the fastest way to capture: {info.reason}.")
     quality = QualityMonitor(config.fps, has_pad=config.pad != "none")
@@ -139,11 +143,15 @@ def run_sitting(config: CollectConfig, devices: Devices, *, limit: int | None) -
     finally:
         line.end()
     devices.sounds.play("ended")
-    verdict = _judge(saver, quality, whole=resume is None) if saver.samples else None
+    verdict, delay = None, None
     if saver.samples:
+        try:
+            verdict, delay = _judge(saver, quality, whole=resume is None, real_time=frames.real_time)
+        except KeyboardInterrupt:
+            log("You could not wait for the verdict: the recording is whole, and playback.py --info judges it.")
         with suppress(OSError):  # on a full disk the settings are still in session.json
             save_config(config, saver.folder / "config.toml")
-    return Sitting(saver, done, verdict, error)
+    return Sitting(saver, done, verdict, delay, error)
 
 
 def _resumable(config: CollectConfig, devices: Devices) -> Resumable | None:
@@ -166,27 +174,30 @@ def _resumable(config: CollectConfig, devices: Devices) -> Resumable | None:
     return resume
 
 
-def _judge(saver: BatchSaver, quality: QualityMonitor, *, whole: bool) -> Verdict | None:
+def _judge(
+    saver: BatchSaver, quality: QualityMonitor, *, whole: bool, real_time: bool
+) -> tuple[Verdict, DelayEstimate]:
     """Judge what is stored, now that nothing more can be dropped or discarded, and note it in session.json.
 
     Args:
         saver: Closed.
         quality: Has seen every sample of this sitting, also those that were discarded later.
         whole: This sitting is all of the session.
+        real_time: In simulated time there is no delay to estimate.
     """
+    verdict = quality.verdict(dropped=saver.dropped)
+    delay = DelayEstimate(None, reason="simulated time" if not real_time else "the recording could not be read")
     try:
-        with _reopened(saver.folder) as recording:
-            seen_all = whole and not saver.discarded
-            verdict = quality.verdict(dropped=saver.dropped) if seen_all else assess_recording(recording)
-        amend_session(saver.folder, {"verdict": verdict.as_dict()})
+        (recording,) = open_recordings([saver.folder])
+        with recording:
+            if saver.discarded or not whole:
+                verdict = assess_recording(recording)
+            if real_time:
+                delay = estimate_delay(recording)
+        amend_session(saver.folder, {"verdict": verdict.as_dict(), "delay_estimate": delay.as_dict()})
     except (UserError, OSError) as error:  # a disk that is full or gone, which has been said already
         logger.info("no verdict in %s: %s", saver.folder, error)
-        return quality.verdict(dropped=saver.dropped)
-    return verdict
-
-
-def _reopened(folder: Path) -> Recording:
-    return open_recordings([folder])[0]
+    return verdict, delay
 
 
 class _Cues:

@@ -20,11 +20,12 @@ from rl_utils.console import progress
 from rl_utils.dataset import Samples, Weights, join_samples, make_samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
-from rl_utils.model import default_spec
+from rl_utils.model import input_spec
 from rl_utils.optimisation import repeatable
 from rl_utils.recordings import Recording, open_recordings
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import StepSchedule, TimeSchedule
+from rl_utils.state_input import StateSpec, StateStore
 from rl_utils.trainer import Trainer, steps_per_pass
 from rl_utils.training_log import NoLog, TrainingLog
 from rl_utils.workers import Workers, join_workers
@@ -78,7 +79,7 @@ def _run(
     if workers.leads:
         save_config(config, config.out / "config.toml")
     schedule = _schedule(config, state, steps, made=began, now=now)
-    spec = last.spec if last is not None else default_spec(config.model, samples.fps)
+    spec = last.spec if last is not None else input_spec(config.model, samples.fps)
     start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
     with FrameStores(spec) as stores:
         if not _read_pictures(stores, recordings, config, workers, stop):
@@ -227,7 +228,11 @@ def _read_pictures(
 ) -> bool:
     """Add the pictures of some recordings; False when any process was stopped."""
     room = max(0, round(config.cache_gb * 1e9) - stores.ready_bytes * workers.local_count)
-    store = FrameStore(recordings, stores.spec, cache_bytes=room, spill=config.out, sharers=workers.local_count)
+    store: FrameStore | StateStore
+    if isinstance(stores.spec, StateSpec):
+        store = StateStore(recordings, stores.spec)
+    else:
+        store = FrameStore(recordings, stores.spec, cache_bytes=room, spill=config.out, sharers=workers.local_count)
     stores.add(store)
     with progress("reading pictures", len(store), shown=workers.leads) as shown:
         if not all(workers.gather(store.load(shown.update, stop))):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from Xlib.X import AnyPropertyType
@@ -17,6 +19,15 @@ from rl_utils.interfaces import ControllerSource, Inputs, PadInfo
 from rl_utils.x11 import open_display
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# RLGym's own Rocket League package; `make test` puts it there. Appended: nothing of ours may come from it.
+sys.path.append(str(ROOT / ".cache" / "rlgym"))
+
+
+def rocket_league(module: str) -> ModuleType:
+    """A module of RLGym's own package, to compare with; without the package the test module is skipped."""
+    why = "rlgym-rocket-league is not in .cache/rlgym: `make test` installs it there (make .cache/rlgym/2.0.1)"
+    return pytest.importorskip(f"rlgym.rocket_league.{module}", reason=why, exc_type=ImportError)
 
 
 class SimulatedClock:

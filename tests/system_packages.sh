@@ -6,6 +6,7 @@ missing=
 for package in "$@"; do
   case $package in
     xvfb) command -v Xvfb >/dev/null 2>&1 || missing="$missing $package" ;;
+    xwayland) command -v Xwayland >/dev/null 2>&1 || missing="$missing $package" ;;
     x11-utils) command -v xprop >/dev/null 2>&1 || missing="$missing $package" ;;
     *) command -v "$package" >/dev/null 2>&1 || missing="$missing $package" ;;
   esac

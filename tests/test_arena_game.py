@@ -9,7 +9,7 @@ import pytest
 
 from rl_utils.arena.direct import START_NS, DirectArena
 from rl_utils.arena.game import Game
-from rl_utils.arena.observation import OBS_NAMES, observe
+from rl_utils.arena.obs_layout import OBS_NAMES, observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.controls import N_CONTROLS, REST, Control
 from rl_utils.errors import UserError

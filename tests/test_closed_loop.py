@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rl_utils.arena.observation import OBS_NAMES
+from rl_utils.arena.obs_layout import OBS_NAMES
 from rl_utils.controls import BUTTONS, HATS, REST, Control
 from rl_utils.interfaces import Inputs, Source
 from rl_utils.model import RocketNet

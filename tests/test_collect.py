@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 import collect
+import playback
 from rl_utils.controls import Control
+from rl_utils.delay import DelayEstimate
 from rl_utils.interfaces import Source
 from rl_utils.recordings import open_recordings
 from tests.arena_process import running, running_arena
@@ -55,6 +57,12 @@ def test_records_window_and_pad_of_the_arena(
     assert meta["window"]["is_arena"] is True
     assert meta["window"]["title"] == "Rocket League"
     assert meta["verdict"]["samples"] == 180
+    # Six seconds need not be enough to know the delay; whether they are, is said everywhere alike.
+    assert meta["delay_estimate"]["samples"] == 180 or meta["delay_estimate"]["reason"] == "not enough activity"
+    said = str(DelayEstimate.from_dict(meta["delay_estimate"]))
+    assert f"Delay: {said}." in out
+    assert playback.main([str(tmp_path / "r"), "--info"]) == 0
+    assert f"  delay     {said}\n" in capsys.readouterr().out
 
 
 def test_pauses_while_another_window_has_the_focus(
@@ -227,6 +235,7 @@ def test_direct_mode_needs_no_display(tmp_path: Path, monkeypatch: pytest.Monkey
         assert np.array_equal(a.inputs, b.inputs)
         assert np.array_equal(a.frame(80), b.frame(80))
         assert not np.array_equal(a.inputs, a.labels)
+        assert a.meta["delay_estimate"] == DelayEstimate(None, reason="simulated time").as_dict()
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -50,6 +50,11 @@ def test_options_override_defaults() -> None:
         (ScoreConfig, [], ["--checkpoint", "--driver"]),
         (ScoreConfig, ["--driver", "foo"], ["foo", "constant", "expert", "idle", "random"]),
         (ArenaConfig, ["--fps", "50"], ["120"]),
+        (EvalConfig, ["--checkpoint", "x", "--takeover", "expert"], ["scripted driver", "--sink arena"]),
+        (EvalConfig, ["--checkpoint", "x", "--sink", "log", "--takeover", "pad"], ["real time"]),
+        (EvalConfig, ["--checkpoint", "x", "--frames", "arena", "--sink", "arena", "--takeover", "pad"], ["real time"]),
+        (EvalConfig, ["--checkpoint", "x", "--give-back-s", "-1"], ["--give-back-s -1"]),
+        (TrainConfig, ["a", "--out", "r", "--takeover-weight", "-2"], ["--takeover-weight -2"]),
     ],
 )
 def test_bad_options_get_one_line_with_a_remedy(kind: type, argv: list[str], words: list[str]) -> None:
@@ -60,6 +65,15 @@ def test_bad_options_get_one_line_with_a_remedy(kind: type, argv: list[str], wor
     assert "\n" not in text
     for word in words:
         assert word in text
+
+
+def test_a_drive_is_careful_by_default() -> None:
+    """Who gives no options must get the safe ones: ten minutes, no menu, the promise asked for, a touch stops."""
+    config = parse_config(EvalConfig, ["--checkpoint", "best.pt"], prog="eval.py")
+    assert config.minutes == 10
+    assert not config.allow_menu
+    assert not config.yes_offline
+    assert config.takeover == "off"
 
 
 def test_saved_settings_repeat_the_run(tmp_path: Path) -> None:

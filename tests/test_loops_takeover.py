@@ -105,11 +105,13 @@ def test_a_takeover_judges_nothing_before_a_cut(clock: SimulatedClock, tmp_path:
 def test_the_status_line_says_who_drives() -> None:
     """A person has to see at a glance whose the car is, and how to change it."""
     done = DriveProgress(ticks=300, driven_s=10.0)
-    assert drive_status(done, 10, stop_by="Ctrl+C stops it").startswith("BOT DRIVING | 0:10 of 10:00")
-    done.taken_by, done.takeovers, done.taken_ticks = "YOU", 2, 75
-    shown = drive_status(done, 10, stop_by="let go")
+    assert drive_status(done, 10).startswith("BOT DRIVING | 0:10 of 10:00")
+    done.taken_by, done.takeovers, done.taken_ticks = "YOU", 120, 75
+    done.latencies_ms = [123.4] * 300
+    shown = drive_status(done, 10, hint="touch your gamepad to drive")
     assert shown.startswith("YOU DRIVING")
-    assert "2 takeovers, 25% of the time" in shown
-    assert shown.endswith("let go")
+    assert "120 takeovers, 25%" in shown
+    assert shown.endswith("touch your gamepad to drive")
+    assert len(shown) <= 120, "a line that wraps cannot be rewritten in place"
     done.problem = "not focused"
     assert drive_status(done, 10).startswith("released: not focused")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
-from rl_utils.pacing import Pacer
+from rl_utils.pacing import Pacer, real_time_pacer
 from tests.conftest import SimulatedClock
 
 
@@ -68,3 +70,13 @@ def test_real_clock_never_ticks_early() -> None:
     for _ in range(20):
         tick = pacer.wait()
         assert time.monotonic_ns() >= tick.deadline_ns
+
+
+def test_a_real_time_loop_is_not_held_up_by_old_memory() -> None:
+    """A full collection in the middle of play would cost a frame."""
+    try:
+        pacer = real_time_pacer(1000.0)
+        assert gc.get_freeze_count() > 1000
+        assert pacer.wait().missed < 1000
+    finally:
+        gc.unfreeze()

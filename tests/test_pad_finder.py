@@ -248,6 +248,7 @@ def test_a_guessed_layout_is_called_a_guess(machine: Machine) -> None:
     assert readings["No Name"].is_guess
     assert not readings["Xbox 360 Wired Controller"].is_guess
     assert readings["Xbox 360 Wired Controller"].reason == "by its driver (xpad)"
+    assert choose_pad(None, machine.seen()).name == "Xbox 360 Wired Controller", "a known pad comes first"
 
 
 def test_a_d_pad_of_buttons_stands_in_for_the_axes(machine: Machine) -> None:

@@ -31,6 +31,7 @@ from tests.x11_window import until, xdotool
 ROOT = Path(__file__).resolve().parent.parent
 
 SUMMARY_KEYS = {
+    "delay_estimate",
     *("name", "path", "written_by", "codec", "files", "width", "height", "fps_known", "bytes", "gb_per_hour"),
     *("segments", "episodes", "sources", "labels", "pre_takeover_share", "good", "reasons", "samples", "duration_s"),
     *("rate_hz", "target_hz", "gaps", "gap_s", "idle_share", "late_share", "duplicate_share", "black_s", "frozen_s"),

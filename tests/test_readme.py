@@ -52,6 +52,13 @@ def test_every_command_is_understood(command: str) -> None:
     pytest.fail(f"{command} is none of our scripts")
 
 
+def test_where_a_bot_may_drive_stands_near_the_top() -> None:
+    """Somebody who reads only the beginning must know that online play is out of bounds, and costs the account."""
+    top = " ".join(README.split("## ")[0].split())
+    for words in ("For offline modes only", "zero tolerance", "-noeac", "There is no evasion here"):
+        assert words in top
+
+
 def test_there_are_commands() -> None:
     """The check above would prove nothing if it found no command."""
     assert len(COMMANDS) >= 10

@@ -12,7 +12,7 @@ import numpy as np
 
 from rl_utils.arena.camera import CameraMode
 from rl_utils.arena.game import Game
-from rl_utils.arena.observation import OBS_NAMES, observe
+from rl_utils.arena.obs_layout import OBS_NAMES, observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.snapshot import TICK_HZ
 from rl_utils.controls import REST

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rl_utils.arena.world import World
+from rl_utils.arena.snapshot import Snapshot
 from rl_utils.controls import BUTTONS, N_CONTROLS, REST
 from rl_utils.errors import UserError
 from rl_utils.interfaces import InputVector
+
+
+class Playground(Protocol):
+    """What a driver can ask of the world: its own car first, and always as the blue team sees it."""
+
+    @property
+    def tick(self) -> int:
+        """Ticks so far, 1/120 s each."""
+
+    @property
+    def episode_seed(self) -> int:
+        """Of this episode's start."""
+
+    def snapshot(self) -> Snapshot:
+        """The world as it is now."""
+
+    def predict_ball(self, count: int, interval_ticks: int) -> NDArray[np.float64]:
+        """Where the ball will be if nobody touches it; see `World.predict_ball`."""
 
 
 class Driver(ABC):
@@ -19,8 +39,11 @@ class Driver(ABC):
     def reset(self) -> None:
         """A new episode has begun: forget the past."""
 
+    def watch(self, world: Playground) -> None:  # noqa: B027  # most drivers need no camera
+        """See the world 60 times per second, before decisions: for drivers with a camera."""
+
     @abstractmethod
-    def decide(self, world: World, applied: InputVector) -> InputVector:
+    def decide(self, world: Playground, applied: InputVector) -> InputVector:
         """Look at the world and answer with inputs for the next 4 ticks.
 
         Args:
@@ -39,7 +62,7 @@ class IdleDriver(Driver):
     def reset(self) -> None:
         """Nothing to forget."""
 
-    def decide(self, world: World, applied: InputVector) -> InputVector:
+    def decide(self, world: Playground, applied: InputVector) -> InputVector:
         """Rest."""
         return REST.copy()
 
@@ -57,7 +80,7 @@ class ConstantDriver(Driver):
     def reset(self) -> None:
         """Nothing to forget."""
 
-    def decide(self, world: World, applied: InputVector) -> InputVector:
+    def decide(self, world: Playground, applied: InputVector) -> InputVector:
         """The same as always."""
         return self._inputs.copy()
 
@@ -74,7 +97,7 @@ class RandomDriver(Driver):
         self._left = 0
         self._held = REST
 
-    def decide(self, world: World, applied: InputVector) -> InputVector:
+    def decide(self, world: Playground, applied: InputVector) -> InputVector:
         """See `Driver.decide`."""
         if self._rng is None:
             self._rng = np.random.default_rng(world.episode_seed)

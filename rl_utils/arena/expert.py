@@ -16,10 +16,10 @@ from itertools import pairwise
 from typing import Final
 
 from rl_utils.arena import field
-from rl_utils.arena.driver import Driver
+from rl_utils.arena.driver import Driver, Playground
 from rl_utils.arena.mapping import CarControls, controls_to_inputs
 from rl_utils.arena.snapshot import TICK_HZ, Body, CarState
-from rl_utils.arena.world import DECISION_TICKS, World
+from rl_utils.arena.world import DECISION_TICKS
 from rl_utils.controls import REST, Control
 from rl_utils.interfaces import InputVector
 
@@ -163,7 +163,7 @@ class ExpertDriver(Driver):
         self._meeting: int | None = None
         self._answer = REST
 
-    def decide(self, world: World, applied: InputVector) -> InputVector:
+    def decide(self, world: Playground, applied: InputVector) -> InputVector:
         """See `Driver.decide`."""
         snapshot = world.snapshot()
         car = _Sight(snapshot.cars[0])
@@ -174,7 +174,7 @@ class ExpertDriver(Driver):
         self._answer = controls_to_inputs(controls, on_ground=car.on_ground)
         return self._answer.copy()
 
-    def _controls(self, world: World, car: _Sight, ball: list[float]) -> CarControls:
+    def _controls(self, world: Playground, car: _Sight, ball: list[float]) -> CarControls:
         if self._dodge is not None:
             going_on = self._dodge.controls(car.on_ground)
             if going_on is not None:
@@ -201,7 +201,7 @@ class ExpertDriver(Driver):
         self._back_out_s -= STEP_S
         return self._back_out_s > 0
 
-    def _target(self, world: World, car: _Sight) -> _Target:
+    def _target(self, world: Playground, car: _Sight) -> _Target:
         """Where and when to meet the ball: as planned, while that works."""
         self._age += 1
         if self._age >= PREDICTION_AGE:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rl_utils.arena.game import Game
-from rl_utils.arena.observation import OBS_NAMES, observe
+from rl_utils.arena.obs_layout import OBS_NAMES, observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.server import LinkServer, source_of
 from rl_utils.arena.snapshot import TICK_HZ, Snapshot
@@ -113,7 +113,7 @@ class Live:
         self._window.pump()
         self._server.poll(now)
         inputs = self._inputs(now)
-        self.game.set_coach(on=self._server.has("coach"))
+        self.game.set_coach(on=self._driven and self._server.has("coach"))  # a car that nobody drives is not corrected
         if self._window.restart_requested:
             self.game.restart()
         if ticks:
@@ -137,8 +137,9 @@ class Live:
             source=source_of(self.config.driver, driven=self._driven),
         )
         self._server.publish(PadMessage(inputs, snapshot.tick))
-        if self.game.coach is not None:
-            source = Source.TAKEOVER if self.game.coach.holds else Source.SCRIPTED
+        if self._server.has("coach"):
+            coach = self.game.coach
+            source = Source.TAKEOVER if coach is not None and coach.holds else Source.SCRIPTED
             wish = Inputs(self.game.wish, t_ns=inputs.t_ns, episode=inputs.episode, source=source)
             self._server.publish(PadMessage(wish, snapshot.tick), role="coach")
 

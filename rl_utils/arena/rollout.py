@@ -24,7 +24,7 @@ from rl_utils.arena.snapshot import TICK_HZ
 from rl_utils.arena.world import DECISION_TICKS, Events, World
 from rl_utils.controls import REST, Control
 from rl_utils.errors import UserError
-from rl_utils.interfaces import InputVector
+from rl_utils.interfaces import InputVector, Policy
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
@@ -97,16 +97,15 @@ class DriverPlayer(Player):
 
 
 class PolicyPlayer(Player):
-    """A network that sees the arena's pictures.
+    """A policy that sees the arena's pictures.
 
-    Raises:
-        UserError: The checkpoint cannot be used, or was trained at a rate that does not divide 120 Hz.
+    Args:
+        policy: Of a rate that divides 120 Hz.
+        size: (width, height) in px of the pictures it wants.
     """
 
-    def __init__(self, checkpoint: Path) -> None:
-        from rl_utils.checkpoint import load_policy  # torch is loaded only where a network plays
-
-        self._policy = load_policy(checkpoint, threads=1)
+    def __init__(self, policy: Policy, size: tuple[int, int]) -> None:
+        self._policy, self._size = policy, size
         self._arenas: dict[str, DirectArena] = {}
 
     def play(self, situation: str, seed: int) -> Rollout:
@@ -115,8 +114,7 @@ class PolicyPlayer(Player):
         if arena is None:
             from rl_utils.arena.direct import DirectArena
 
-            policy = self._policy
-            arena = DirectArena(situation, seed, fps=policy.fps, size=policy.capture_size)
+            arena = DirectArena(situation, seed, fps=self._policy.fps, size=self._size)
             self._arenas[situation] = arena
         else:
             arena.restart(seed)
@@ -140,7 +138,14 @@ def make_player(spec: PlayerSpec) -> Player:
     """
     if spec.kind == "policy":
         assert spec.checkpoint is not None
-        return PolicyPlayer(spec.checkpoint)
+        from rl_utils.checkpoint import load_arena_policy  # torch is loaded only where a network plays
+
+        policy = load_arena_policy(spec.checkpoint)
+        if policy.sees == "pictures":
+            return PolicyPlayer(policy, policy.capture_size)
+        from rl_utils.arena.policy_driver import open_policy_driver
+
+        return DriverPlayer(open_policy_driver(spec.checkpoint))
     if spec.kind == "constant":
         return DriverPlayer(ConstantDriver(np.array(spec.held, np.float32)))
     return DriverPlayer(make_driver(spec.kind))

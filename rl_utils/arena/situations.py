@@ -42,6 +42,13 @@ SEED_LIMIT: Final = 2_000_000_000
 BENCHMARK_LIMIT_S: Final = 30.0
 PRACTICE_LIMIT_S: Final = 20.0
 
+KICKOFF_PLACES: Final = (
+    *((-2048, -2560, 0.25), (2048, -2560, 0.75), (-256, -3840, 0.5), (256, -3840, 0.5)),
+    (0, -4608, 0.5),
+)
+"""Blue's: x and y in uu, yaw in half turns. Source: the RLBot wiki's spawn table."""
+KICKOFF_BOOST: Final = 100 / 3
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -97,11 +104,10 @@ def _benchmark(random: Random) -> Start:
 
 
 def _kickoff(random: Random) -> Start:
-    """The game's five places for a kickoff. Source: the RLBot wiki's spawn table."""
-    x, y, yaw = random.choice(
-        ((-2048, -2560, 0.25), (2048, -2560, 0.75), (-256, -3840, 0.5), (256, -3840, 0.5), (0, -4608, 0.5))
-    )
-    return _start(random, ball_rolling(0, 0, 0, 0), lambda: car_on_floor(x, y, yaw * math.pi, 0), boost=100 / 3)
+    """One of the game's five places for a kickoff."""
+    x, y, yaw = random.choice(KICKOFF_PLACES)
+    ball = ball_rolling(0, 0, 0, 0)
+    return _start(random, ball, lambda: car_on_floor(x, y, yaw * math.pi, 0), boost=KICKOFF_BOOST)
 
 
 def _close(random: Random) -> Start:

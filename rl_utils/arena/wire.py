@@ -2,10 +2,10 @@
 
 | kind | direction | content |
 | --- | --- | --- |
-| HELLO | client → arena | JSON: version, role ("pad" or "sink"), layout |
+| HELLO | client → arena | JSON: version, role ("pad", "sink", "hand" or "coach"), layout |
 | WELCOME | arena → client | JSON: version, driver, situation, seed, state_names; state_follows: a PAD comes at once |
 | REFUSED | arena → client | JSON: problem, remedy; then the arena hangs up |
-| PAD | arena → pad | 24 bytes (`_PAD`), then float32: 19 inputs, 19 labels if any, state |
+| PAD | arena → pad, hand, coach | 24 bytes (`_PAD`), then float32: 19 inputs, 19 labels if any, state |
 | APPLY | sink → arena | float32: 19 inputs |
 | RELEASE | sink → arena | nothing |
 | ASK | sink → arena | nothing: what have I achieved? |

@@ -13,14 +13,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_utils.arena.gamestate import GameState
 from rl_utils.arena.mapping import inputs_to_controls
 from rl_utils.arena.meshes import rocketsim
+from rl_utils.arena.sim_state import read_state
 from rl_utils.arena.situations import check_situation, make_start, next_seed
 from rl_utils.arena.snapshot import TICK_HZ, Body, CarState, Snapshot, Vec
 from rl_utils.interfaces import InputVector
 
 DECISION_TICKS: Final = 4
 """Episodes begin, and drivers decide, on multiples of this many ticks (30 Hz)."""
+AGENT: Final = "blue-0"
+"""What RLGym calls the player."""
 TOUCH_GAP_TICKS: Final = 24
 """A contact counts as a touch after at least so many ticks (0.2 s) without one."""
 
@@ -85,6 +89,7 @@ class World:
         self.episode = -1
         self.episode_seed = seed
         self.counts = Events()
+        self._touching = 0
         self._snapshot: Snapshot | None = None
         self._begin(seed)
 
@@ -129,6 +134,7 @@ class World:
             handbrake=controls.handbrake,
         )
         events = Events()
+        self._touching = 0
         while ticks:
             piece = min(ticks, DECISION_TICKS - self.tick % DECISION_TICKS)
             self._car.set_controls(held)
@@ -162,6 +168,14 @@ class World:
             )
         return self._snapshot
 
+    def game_state(self) -> GameState:
+        """The world as it is now, with the attributes of RLGym's states; the player is the agent `AGENT`.
+
+        `ball_touches` counts the ticks of contact during the last `step`.
+        """
+        touches = {self._car.id: self._touching}
+        return read_state(self._arena, {AGENT: self._car}, touches=touches, tick=self.tick)
+
     def predict_ball(self, count: int, interval_ticks: int) -> NDArray[np.float64]:
         """Where the ball will be if nobody touches it.
 
@@ -189,6 +203,7 @@ class World:
             vel=rs.Vec(*car.velocity),
             ang_vel=rs.Vec(*car.spin),
             is_on_ground=car.on_ground,
+            wheels_with_contact=(car.on_ground,) * 4,
             boost=begin.boost,
         )
         self._car.set_state(state)
@@ -203,6 +218,7 @@ class World:
 
     def _count_touches(self) -> Events:
         touches = 0
+        self._touching += len(self._contacts)
         for tick in self._contacts:
             touches += tick - self._last_contact > TOUCH_GAP_TICKS
             self._last_contact = tick
