@@ -41,6 +41,7 @@ class Storm:
         pressed: Presses sent.
         seen: Presses that the reader showed.
         dropped: How often the kernel said that it threw events away (SYN_DROPPED).
+        drop_gap_ms: Shortest time for which nobody had read when it did: the reader was not scheduled. None without.
         sent_s: Time that sending took.
         at_ms: What each call of the reader took.
         is_final_right: Whether the state after the storm is the one that was sent last.
@@ -50,6 +51,7 @@ class Storm:
     pressed: int
     seen: int
     dropped: int
+    drop_gap_ms: float | None
     sent_s: float
     at_ms: list[float]
     is_final_right: bool
@@ -78,6 +80,7 @@ def bench_pad(seconds: float) -> list[dict[str, object]]:
                 "pressed": storm.pressed,
                 "seen": storm.seen,
                 "dropped": storm.dropped,
+                "drop_gap_ms": "" if storm.drop_gap_ms is None else storm.drop_gap_ms,
                 "final": "right" if storm.is_final_right else "WRONG",
             }
         )
@@ -107,7 +110,7 @@ def run_storm(rate_hz: float, seconds: float) -> Storm:
         packets, pressed, sent_s, last = pipe.recv()
         values = reader.at(time.monotonic_ns()).values  # taps are over now
         is_right = bool(np.allclose(values, last, atol=1e-4))
-        return Storm(packets, pressed, seen, reader.dropped, sent_s, at_ms, is_right)
+        return Storm(packets, pressed, seen, reader.dropped, reader.drop_gap_ms, sent_s, at_ms, is_right)
 
 
 def _latency_row(name: str, ms: list[float]) -> dict[str, object]:
