@@ -535,10 +535,10 @@ class DoctorConfig:
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure capture, recording, loading, training, driving and observations here, beside the alternative."""
+    """Measure capture, recording, loading, training, driving, the pad and observations here, beside the alternative."""
 
     what: Annotated[
-        tuple[Literal["capture", "record", "write", "load", "train", "drive", "obs"], ...], tyro.conf.Positional
+        tuple[Literal["capture", "record", "write", "load", "train", "drive", "pad", "obs"], ...], tyro.conf.Positional
     ] = ()
     """Which parts; all of them by default."""
     seconds: float = 5.0

@@ -103,7 +103,8 @@ def run_sitting(config: CollectConfig, devices: Devices, *, limit: int | None) -
     frames, pad = devices.frames, devices.pad
     info = frames.info
     size = f"{info.native_size[0]}x{info.native_size[1]}"
-    log(f'Recording "{info.title}" {size} by {info.backend}, pad: {pad.info.name}.')
+    read_as = f", read as {pad.info.profile}, {pad.info.reason}" if pad.info.reason else ""
+    log(f'Recording "{info.title}" {size} by {info.backend}, pad: {pad.info.name}{read_as}.')
     if info.reason:
         log(f"Not the fastest way to capture: {info.reason}.")
     quality = QualityMonitor(config.fps, has_pad=config.pad != "none")
