@@ -519,7 +519,11 @@ class DoctorConfig:
     device: str | None = None
     """With --map: the gamepad's path, part of its name, or vendor:product."""
 
+    listen: float = 3.0
+    """Seconds to wait for events of the gamepad: press something meanwhile. 0 does not wait."""
+
     def __post_init__(self) -> None:
+        _require(0 <= self.listen <= 600, f"--listen {self.listen:g} is out of range", "Choose 0 to 600")
         _check_window_regex(self.window)
         _require(self.map or self.device is None, "--device chooses what --map maps", "Add --map, or leave it away")
 

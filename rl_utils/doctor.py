@@ -15,44 +15,23 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from rl_utils.config import DoctorConfig, parse_config
+from rl_utils.config import CollectConfig, DoctorConfig, parse_config
 from rl_utils.errors import EXIT_USER, UserError, user_errors
+from rl_utils.findings import Finding, missing, report
 
 if TYPE_CHECKING:
     from rl_utils.get_current_frame import WindowFrames
 
-Need = Literal["record", "drive", "train", "practise"]
-
 ENOUGH_DISK_GB = 5.0
 CAPTURES = 30
 CAPTURE_LIMIT_S = 2.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The answer of one check.
-
-    Attributes:
-        name: What was looked at.
-        ok: Nothing needs to be done.
-        detail: What was found.
-        remedy: What to do, where something is to be done or worth knowing.
-        needed_for: Who needs it.
-    """
-
-    name: str
-    ok: bool
-    detail: str
-    remedy: str = ""
-    needed_for: Need = "record"
-
-
-def _missing(name: str, error: UserError, needed_for: Need = "record") -> Finding:
-    return Finding(name, ok=False, detail=error.problem, remedy=error.remedy, needed_for=needed_for)
+ENOUGH_MS = 25.0
+"""Longer captures leave no time for the rest of a tick at 30 frames per second."""
+GB_PER_HOUR = {"gzip": 25, "jpeg": 5}
+"""At 480x270 and 30 frames per second. Source: measured, facts of this project (storage A5)."""
 
 
 def check_display() -> Finding:
@@ -62,7 +41,7 @@ def check_display() -> Finding:
     try:
         server = XServer()
     except UserError as error:
-        return _missing("display", error)
+        return missing("display", error)
     try:
         manager = "" if server.manager else ", no window manager"
         return Finding("display", ok=True, detail=f"{server.name}, {_session(server.is_xwayland())}{manager}")
@@ -84,7 +63,7 @@ def check_window(pattern: str) -> list[Finding]:
         with WindowFrames(pattern, require_focus=False) as frames:
             return _look_at_window(frames, pattern)
     except UserError as error:
-        return [_missing("capture", error)]
+        return [missing("capture", error)]
 
 
 def _look_at_window(frames: WindowFrames, pattern: str) -> list[Finding]:
@@ -110,11 +89,28 @@ def _look_at_window(frames: WindowFrames, pattern: str) -> list[Finding]:
             remedy = "Run the game in windowed or borderless mode; a loading screen passes by itself"
         return [found, Finding("capture", ok=False, detail=f"No pixels of the window: {frames.problem}", remedy=remedy)]
     info = frames.info
-    detail = f"{statistics.median(times_ms):.1f} ms a frame by {info.backend}"
+    took_ms = statistics.median(times_ms)
+    detail = f"{took_ms:.1f} ms a frame by {info.backend}, at most {1000 / took_ms:.0f} frames per second"
+    if took_ms > ENOUGH_MS:
+        remedy = "Close other programs, or make the game's window smaller"
+        return [found, Finding("capture", ok=False, detail=detail, remedy=remedy)]
     return [
         found,
         Finding("capture", ok=True, detail=detail, remedy=f"Not the fastest way: {info.reason}" * bool(info.reason)),
     ]
+
+
+def check_hot_keys() -> Finding:
+    """Whether collect.py's hot keys would be heard; recording works without, too."""
+    from rl_utils.habits import Wish
+    from rl_utils.hot_keys import HotKeys, parse_hot_key
+
+    keys = {wish: getattr(CollectConfig, f"{wish.value}_key") for wish in Wish}
+    try:
+        HotKeys({wish: parse_hot_key(key) for wish, key in keys.items()}).close()
+    except UserError as error:
+        return Finding("hot keys", ok=True, detail=f"None: {error.problem}", remedy="Use chords of the pad instead")
+    return Finding("hot keys", ok=True, detail=", ".join(f"{key} {wish.value}s" for wish, key in keys.items()))
 
 
 def check_gamepad() -> list[Finding]:
@@ -126,7 +122,7 @@ def check_gamepad() -> list[Finding]:
     try:
         pad = choose_pad(seen=seen)
     except UserError as error:
-        findings = [_missing("gamepad", error)]
+        findings = [missing("gamepad", error)]
     else:
         also = [str(device) for device in seen if device.is_pad and device.path != pad.path]
         reading = reading_of_pad(pad)
@@ -166,7 +162,9 @@ def check_disk(folder: Path) -> Finding:
     """Whether there is room for recordings in `folder`."""
     free_gb = shutil.disk_usage(folder).free / 1e9
     remedy = "" if free_gb >= ENOUGH_DISK_GB else "Free some, or record to another disk with --out"
-    return Finding("disk", ok=not remedy, detail=f"{free_gb:.1f} GB free in {folder}", remedy=remedy)
+    room = ", ".join(f"{free_gb / rate:.1f} h with --codec {codec}" for codec, rate in GB_PER_HOUR.items())
+    detail = f"{free_gb:.1f} GB free in {folder}: about {room}"
+    return Finding("disk", ok=not remedy, detail=detail, remedy=remedy)
 
 
 def check_anti_cheat() -> Finding:
@@ -176,7 +174,7 @@ def check_anti_cheat() -> Finding:
     try:
         require_no_anti_cheat()
     except UserError as error:
-        return _missing("anti-cheat", error, "drive")
+        return missing("anti-cheat", error, "drive")
     return Finding("anti-cheat", ok=True, detail="Easy Anti-Cheat is not running", needed_for="drive")
 
 
@@ -205,27 +203,36 @@ def check_arena() -> Finding:
             remedy = 'Run pip install "rlai[arena]" (x86-64 only)'
             detail = f"{module} does not load ({error})"
             return Finding("arena", ok=False, detail=detail, remedy=remedy, needed_for="practise")
-    return Finding("arena", ok=True, detail="RocketSim and pygame load", needed_for="practise")
+    from rl_utils.arena.direct import DirectArena
+
+    try:
+        with DirectArena("benchmark") as arena:
+            began = time.perf_counter()
+            arena.read()
+            arena.read()
+    except UserError as error:
+        return missing("arena", error, "practise")
+    took_ms = (time.perf_counter() - began) / 2 * 1e3
+    return Finding("arena", ok=True, detail=f"It plays: {took_ms:.0f} ms a picture", needed_for="practise")
 
 
-def examine(window: str) -> list[Finding]:
-    """Run all checks, the ones that recording needs first."""
+def examine(window: str, *, listen_s: float) -> list[Finding]:
+    """Run all checks, the ones that recording needs first.
+
+    Args:
+        window: Regular expression for the window's title.
+        listen_s: How long to wait for events of the gamepad.
+    """
+    from rl_utils.doctor_pad import check_events, check_permission
+    from rl_utils.pad_finder import list_pads
+
     single: tuple[Callable[[], Finding], ...] = (check_uinput, check_anti_cheat, check_training, check_arena)
     display = check_display()
-    seeing = check_window(window) if display.ok else []  # one missing display is one finding, not three
-    findings = [display, *seeing, *check_gamepad(), check_disk(Path.cwd())]
+    # One missing display is one finding, not four.
+    seeing = [*check_window(window), check_hot_keys()] if display.ok else []
+    pad = [*check_gamepad(), *check_permission(list_pads()), *check_events(listen_s)]
+    findings = [display, *seeing, *pad, check_disk(Path.cwd())]
     return findings + [check() for check in single]
-
-
-def report(findings: Sequence[Finding]) -> str:
-    """The findings as text, what is to be done under each."""
-    lines = []
-    for finding in findings:
-        state = "ok" if finding.ok else "FIX" if finding.needed_for == "record" else f"for {finding.needed_for}"
-        lines.append(f"{state:<13}{finding.name:<14}{finding.detail}")
-        if finding.remedy:
-            lines.append(f"{'':27}→ {finding.remedy}")
-    return "\n".join(lines)
 
 
 @user_errors
@@ -237,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(map_pad(config.device))
         return 0
-    findings = examine(config.window)
+    findings = examine(config.window, listen_s=config.listen)
     ready = all(finding.ok for finding in findings if finding.needed_for == "record")
     if config.json:
         print(json.dumps({"ready": ready, "findings": [dataclasses.asdict(f) for f in findings]}, indent=2))

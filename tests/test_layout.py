@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up; a module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rl_utils", "controls", "errors"),
-    ("interfaces", "config", "pacing", "console"),
+    ("interfaces", "config", "pacing", "console", "findings"),
     ("images", "signals", "schema", "x11", "game_window", "xshm"),
     ("arena",),
     (

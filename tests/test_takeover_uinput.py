@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,54 +13,17 @@ import pytest
 
 from rl_utils.arena.link import ArenaPad
 from rl_utils.controls import REST, Control
-from rl_utils.errors import UserError
 from rl_utils.interfaces import Source
-from rl_utils.pad_device import PadDevice, Unplugged
-from rl_utils.pad_finder import OWN_PHYS, list_pads
-from rl_utils.pad_state import PadState
 from rl_utils.recordings import open_recordings
 from rl_utils.recovery import recover_orphans
-from rl_utils.split_screen import HIDING
-from tests.arena_process import running, running_arena
-from tests.conftest import start_xvfb
+from tests.arena_process import running
+from tests.driven_arena import Witness, driven_arena, of_the, until
 from tests.learning_data import record
 
 pytestmark = pytest.mark.uinput
 
 BOT = REST.copy()
 BOT[[Control.RIGHT_TRIGGER, Control.EAST]] = 1.0  # throttle and boost
-
-
-def until(what: Callable[[], object], deadline_s: float = 90.0) -> None:
-    """Poll until it holds; the guest has one slow CPU, a broken program never gets there."""
-    end = time.monotonic() + deadline_s
-    while not what():
-        assert time.monotonic() < end, "this did not become true in time"
-        time.sleep(0.02)
-
-
-class Witness:
-    """The bot's pad as the kernel has it: what any game would find in it."""
-
-    def __init__(self) -> None:
-        until(lambda: any(device.phys == OWN_PHYS for device in list_pads()))
-        self._device = PadDevice(next(device for device in list_pads() if device.phys == OWN_PHYS))
-
-    def holds(self, wanted: np.ndarray) -> bool:
-        """Whether the pad's state is this one."""
-        state = PadState(self._device.profile, self._device.axes)
-        for event in self._device.state(1):
-            state.apply(event)
-        return np.allclose(state.sample(1), wanted, atol=0.01)
-
-    def is_gone(self) -> bool:
-        """Whether the kernel has removed the pad."""
-        try:
-            self._device.read()
-        except Unplugged:
-            self._device.close()
-            return True
-        return False
 
 
 @pytest.fixture
@@ -75,35 +38,9 @@ def hand() -> Iterator[object]:
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArenaPad]:
-    """An arena to be driven, in a window of its own, which does not see the person's own pad."""
-    import evdev
-
-    keyboard = evdev.UInput(name="a keyboard")  # every machine has one; without any device /dev/input does not exist
-    display, stop = start_xvfb("640x360")
-    socket = tmp_path_factory.mktemp("arena") / "arena.sock"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DISPLAY", display)
-        patch.delenv("WAYLAND_DISPLAY", raising=False)
-        patch.setenv(HIDING, "0x054c/0x0ce6")
-        with running_arena(socket, "--driver", "pad", "--fps", "30", "--size", "320x180"), connected(socket) as pad:
-            yield pad
-    stop()
-    keyboard.close()
-
-
-def connected(socket: Path) -> ArenaPad:
-    """The arena's pad, once the arena is open."""
-    found: list[ArenaPad] = []
-
-    def connect() -> bool:
-        try:
-            found.append(ArenaPad(socket))
-        except UserError:
-            return False
-        return True
-
-    until(connect)
-    return found[0]
+    """An arena to be driven."""
+    with driven_arena(tmp_path_factory.mktemp("arena")) as pad:
+        yield pad
 
 
 @pytest.fixture
@@ -116,10 +53,6 @@ def drive(arena: ArenaPad, hand: object, tmp_path: Path) -> Iterator[tuple[subpr
         witness = Witness()
         until(lambda: witness.holds(BOT))
         yield child, witness
-
-
-def of_the(pad: ArenaPad) -> np.ndarray:
-    return pad.at(time.monotonic_ns()).values
 
 
 def test_a_hand_takes_over_in_the_kernel_and_gives_back_and_kill_9_releases(
