@@ -156,6 +156,7 @@ class CompleteObs(ObsBuilder[Any, Array, Any, tuple[str, int]]):  # type: ignore
         if previous_inputs:
             self.parts += (Part("previous_inputs", "", 0, 1, tuple(c.name.lower() for c in Control)),)
         self._plan: _Plan | None = None
+        self._plans: dict[Any, _Plan] = {}
 
     def get_obs_space(self, agent: Any) -> tuple[str, int]:
         """So many real numbers, for every agent."""
@@ -183,7 +184,7 @@ class CompleteObs(ObsBuilder[Any, Array, Any, tuple[str, int]]):  # type: ignore
         row, teams = state_row(state)
         plan = self._plan
         if plan is None or plan.agents != agents or plan.teams != teams or plan.cars != [*state.cars]:
-            plan = self._plan = self._make_plan(agents, [*state.cars], teams)
+            plan = self._plan = self._plan_for(agents, [*state.cars], teams)
         # "clip" spares numpy a check of the plan's own places.
         seen = row.take(plan.vectors, mode="clip").dot(row.take(plan.axes, mode="clip"))
         longer = np.frombuffer(row.tobytes() + seen.tobytes(), np.float32)
@@ -200,6 +201,13 @@ class CompleteObs(ObsBuilder[Any, Array, Any, tuple[str, int]]):  # type: ignore
     def table(self) -> str:
         """The numbers of an observation in their order, with units and ranges, as a Markdown table."""
         return markdown_table(self.parts)
+
+    def _plan_for(self, agents: Sequence[Any], cars: list[Any], teams: list[int]) -> _Plan:
+        """The plan of a match, kept for when one builder serves several matches in turns."""
+        key = (*agents, None, *cars, None, *teams)
+        if key not in self._plans:
+            self._plans[key] = self._make_plan(agents, cars, teams)
+        return self._plans[key]
 
     def _make_plan(self, agents: Sequence[Any], cars: list[Any], teams: list[int]) -> _Plan:
         for team in set(teams):
