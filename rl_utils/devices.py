@@ -121,7 +121,7 @@ def open_play(config: CollectConfig) -> Iterator[tuple[FrameSource, ControllerSo
 
         with open_portal(config.size_px) as chosen:
             chosen.wait_for_picture(config.wait)
-            with _open_pad(config) as pad:
+            with _open_pad(config, None) as pad:
                 yield chosen, pad
         return
     from rl_utils.get_current_frame import WindowFrames
@@ -136,7 +136,7 @@ def open_play(config: CollectConfig) -> Iterator[tuple[FrameSource, ControllerSo
             yield frames, pad
 
 
-def _open_pad(config: CollectConfig, frames: WindowFrames) -> ControllerSource:
+def _open_pad(config: CollectConfig, frames: WindowFrames | None) -> ControllerSource:
     if config.pad == "none":
         return NoPad()
     if config.pad == "arena":
@@ -154,9 +154,9 @@ def _open_pad(config: CollectConfig, frames: WindowFrames) -> ControllerSource:
     return ControllerReader(config.device)
 
 
-def _require_one_arena(frames: WindowFrames, about: Mapping[str, Any]) -> None:
+def _require_one_arena(frames: WindowFrames | None, about: Mapping[str, Any]) -> None:
     """With two arenas open, the picture could be of one and the pad of the other."""
-    owner = frames.monitor.process if frames.info.is_arena else None
+    owner = frames.monitor.process if frames is not None and frames.info.is_arena else None
     if owner is not None and owner != about.get("pid", owner):
         raise UserError(
             f"Two arenas are open: the window is of process {owner}, the pad of process {about['pid']}",
