@@ -76,11 +76,20 @@ def _arena(folder: Path) -> Iterator[tuple[FrameSource, ControllerSink]]:
     try:
         with WindowFrames(GAME_TITLE, require_focus=False) as frames:
             frames.wait_for_window(30)
+            _wait_for_arena(socket)
             with ArenaSink(socket) as sink:
                 yield frames, sink
     finally:
         arena.terminate()
         arena.wait()
+
+
+def _wait_for_arena(socket: Path) -> None:
+    """Its window may be there before its socket, or another arena's window be taken for it."""
+    for _ in range(300):
+        if socket.exists():
+            return
+        time.sleep(0.1)
 
 
 def _policies(rate_hz: float) -> Iterator[tuple[str, Policy]]:

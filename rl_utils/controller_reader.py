@@ -156,6 +156,7 @@ class ControllerReader(ControllerSource):
                 self._state.apply(event)
             self._state.forget_taps()
             self._state.t_ns = 0  # the state is known, but no event has come yet
+            self._consumed.extend(initial)  # so that the stream of raw events tells it too
             self._info = PadInfo(
                 name=pad.name,
                 profile=profile.name,

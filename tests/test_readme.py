@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Any
 
 import pytest
 
@@ -83,3 +84,16 @@ def test_pictures_exist() -> None:
     """A broken picture is the first thing a visitor would see."""
     for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
         assert (ROOT / path).stat().st_size > 5_000, path
+
+
+def test_the_code_for_rlgym_runs() -> None:
+    """Who copies the example of an own observation builder must get an environment that runs, and see the ball."""
+    section = README.split("## The arena in RLGym")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)  # it is what people paste
+    assert names["obs"]["blue-0"].shape == (3,)
+    assert len(names["rewards"]) == 900
+    assert max(names["rewards"]) > 0.05, "it never touched the ball"
+    for file in re.findall(r"\]\((docs/[^)]+)\)", README):
+        assert (ROOT / file).exists(), file

@@ -23,7 +23,8 @@ from rl_utils.errors import UserError
 from rl_utils.interfaces import InputVector
 
 SEED_KEY: Final = "seed"
-"""Where in RLGym's `shared_info` the start's seed stands."""
+LIMIT_KEY: Final = "limit_s"
+"""Where in RLGym's `shared_info` the start's seed and time limit stand."""
 CAMERA_TICKS: Final = TICK_HZ // CAMERA_HZ
 
 Actions = NDArray[np.floating[Any]]
@@ -102,7 +103,7 @@ class ArenaEngine(TransitionEngine[Any, GameState, Actions]):  # type: ignore[mi
 
         Args:
             desired_state: Ours or RLGym's own.
-            shared_info: May hold the start's seed under `SEED_KEY`, for drivers with randomness.
+            shared_info: May hold the start's seed and time limit under `SEED_KEY` and `LIMIT_KEY`, for drivers.
 
         Raises:
             UserError: A driver's car is not in it.
@@ -117,11 +118,11 @@ class ArenaEngine(TransitionEngine[Any, GameState, Actions]):  # type: ignore[mi
         self._hitboxes = {agent: car.hitbox_type for agent, car in desired_state.cars.items()}
         self._touches.clear()
         self._state = self._read()
-        seed = shared_info.get(SEED_KEY, 0)
+        seed, limit_s = shared_info.get(SEED_KEY, 0), shared_info.get(LIMIT_KEY, 0.0)
         self._driven = {}
         for agent, driver in self._drivers.items():
             driver.reset()
-            self._driven[agent] = _Driven(driver, Seat(self._arena, agent, self._state, seed), REST)
+            self._driven[agent] = _Driven(driver, Seat(self._arena, agent, self._state, seed, limit_s), REST)
         self._began = self._tick
         return self._state
 

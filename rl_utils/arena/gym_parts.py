@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rlgym.api import ActionParser, DoneCondition, RewardFunction, StateMutator
 
 from rl_utils.arena import field
-from rl_utils.arena.engine import SEED_KEY
+from rl_utils.arena.engine import LIMIT_KEY, SEED_KEY
 from rl_utils.arena.gamestate import BLUE_TEAM, HALF_TURN, ORANGE_TEAM, Car, PhysicsObject
 from rl_utils.arena.mapping import inputs_to_controls
 from rl_utils.arena.observations import INPUTS_KEY
@@ -29,8 +29,6 @@ from rl_utils.arena.world import DECISION_TICKS
 from rl_utils.controls import N_CONTROLS, REST
 from rl_utils.errors import UserError
 
-LIMIT_KEY: Final = "limit_s"
-"""Where in RLGym's `shared_info` the start's time limit stands."""
 APART_UU: Final = 400.0
 """Centres of cars, and of cars and ball, are at least this far apart at the start."""
 

@@ -95,7 +95,7 @@ class _Source:
         places: Of its numbers in the row of a state.
         unit: What they are divided by.
         is_vector: It turns with the world.
-        minus: Place in the row of what is subtracted before it is seen along the car's axes; None for what is not.
+        minus: Place in the row of the vector that is subtracted, both seen along the car's axes; None for what is not.
     """
 
     part: Part
@@ -109,24 +109,27 @@ class _Source:
 class _Plan:
     """How a state of certain cars becomes observations of certain agents.
 
+    The state's row is continued by every vector that somebody sees, measured along the axes of every agent's car; each
+    number of an observation is then one place in that longer row less another one, times a factor.
+
     Attributes:
         agents: Who observes.
         cars: Who has a car, in the state's order.
         teams: Their teams.
-        axes: (agents, 3, 3) places of each agent's rotation in the row of the state.
-        seen: (agents, K, 3) places of what is seen along those axes,
-        seen_from: (agents, K, 3) and of what is subtracted from it.
-        index: (agents, L) places in the row, continued by what was seen.
+        vectors: (V, 3) places in the row of what is seen.
+        axes: (3, agents * 3) places of the agents' rotations.
+        index: (agents, L) places in the longer row,
+        minus: (agents, L) and of what is subtracted; mostly of a zero.
         scale: (agents, L) float32 factors; their signs turn the world for orange.
     """
 
     agents: list[Any]
     cars: list[Any]
     teams: list[int]
+    vectors: NDArray[np.intp]
     axes: NDArray[np.intp]
-    seen: NDArray[np.intp]
-    seen_from: NDArray[np.intp]
     index: NDArray[np.intp]
+    minus: NDArray[np.intp]
     scale: Array
 
 
@@ -153,6 +156,7 @@ class CompleteObs(ObsBuilder[Any, Array, Any, tuple[str, int]]):  # type: ignore
         if previous_inputs:
             self.parts += (Part("previous_inputs", "", 0, 1, tuple(c.name.lower() for c in Control)),)
         self._plan: _Plan | None = None
+        self._plans: dict[Any, _Plan] = {}
 
     def get_obs_space(self, agent: Any) -> tuple[str, int]:
         """So many real numbers, for every agent."""
@@ -180,22 +184,30 @@ class CompleteObs(ObsBuilder[Any, Array, Any, tuple[str, int]]):  # type: ignore
         row, teams = state_row(state)
         plan = self._plan
         if plan is None or plan.agents != agents or plan.teams != teams or plan.cars != [*state.cars]:
-            plan = self._plan = self._make_plan(agents, [*state.cars], teams)
-        away = row.take(plan.seen)
-        away -= row.take(plan.seen_from)
-        axes = row.take(plan.axes)
-        # np.matmul takes twice the time of one product.
-        seen = np.matmul(away, axes) if len(agents) > 1 else away[0].dot(axes[0])
-        out = np.frombuffer(row.tobytes() + seen.tobytes(), np.float32).take(plan.index)
+            plan = self._plan = self._plan_for(agents, [*state.cars], teams)
+        # "clip" spares numpy a check of the plan's own places.
+        seen = row.take(plan.vectors, mode="clip").dot(row.take(plan.axes, mode="clip"))
+        longer = np.frombuffer(row.tobytes() + seen.tobytes(), np.float32)
+        out = longer.take(plan.index, mode="clip")
+        out -= longer.take(plan.minus, mode="clip")
         out *= plan.scale
+        built = {agent: out[i] for i, agent in enumerate(agents)}
         if self._inputs:
             inputs = shared_info.get(INPUTS_KEY, {})
-            out = np.concatenate([out, [inputs.get(agent, REST) for agent in agents]], axis=1, dtype=np.float32)
-        return {agent: out[i] for i, agent in enumerate(agents)}
+            for agent, obs in built.items():
+                built[agent] = np.concatenate([obs, inputs.get(agent, REST)], dtype=np.float32)
+        return built
 
     def table(self) -> str:
         """The numbers of an observation in their order, with units and ranges, as a Markdown table."""
         return markdown_table(self.parts)
+
+    def _plan_for(self, agents: Sequence[Any], cars: list[Any], teams: list[int]) -> _Plan:
+        """The plan of a match, kept for when one builder serves several matches in turns."""
+        key = (*agents, None, *cars, None, *teams)
+        if key not in self._plans:
+            self._plans[key] = self._make_plan(agents, cars, teams)
+        return self._plans[key]
 
     def _make_plan(self, agents: Sequence[Any], cars: list[Any], teams: list[int]) -> _Plan:
         for team in set(teams):
@@ -205,24 +217,35 @@ class CompleteObs(ObsBuilder[Any, Array, Any, tuple[str, int]]):  # type: ignore
                     f"Make it with CompleteObs({teams.count(team)})",
                 )
         seats = [self._sources(cars.index(agent), teams) for agent in agents]
-        seen = [[source for source in sources if source.minus is not None] for sources in seats]
-        after_row, rows = place_of_car(len(cars)), len(seen[0])
-        axes = [place_of_car(cars.index(agent)) + ROTATION for agent in agents]
-        index, scale = [], []
+        seen = [s for sources in seats for s in sources if s.minus is not None]
+        firsts = sorted({s.places[0] for s in seen} | {s.minus for s in seen if s.minus is not None})
+        after_row, width = place_of_car(len(cars)), 3 * len(agents)
+
+        def along(first: int, number: int) -> list[int]:
+            """Where the vector that begins there stands, measured along the axes of that agent's car."""
+            start = after_row + firsts.index(first) * width + 3 * number
+            return [start, start + 1, start + 2]
+
+        index, minus, scale = [], [], []
         for number, (agent, sources) in enumerate(zip(agents, seats, strict=True)):
-            places = iter(range(after_row + 3 * rows * number, after_row + 3 * rows * (number + 1)))
-            index.append([place if s.minus is None else next(places) for s in sources for place in s.places])
             turn = np.ones(3) if teams[cars.index(agent)] == BLUE_TEAM else HALF_TURN
-            factors = [(turn if s.is_vector else np.ones(len(s.places))) / s.unit for s in sources]
-            scale.append(np.concatenate(factors))
+            places, less, factors = list[int](), list[int](), list[float]()
+            for s in sources:
+                places += s.places if s.minus is None else along(s.places[0], number)
+                less += [ZERO] * len(s.places) if s.minus is None else along(s.minus, number)
+                factors += ((turn if s.is_vector else np.ones(len(s.places))) / s.unit).tolist()
+            index.append(places)
+            minus.append(less)
+            scale.append(factors)
+        rotations = [place_of_car(cars.index(agent)) + ROTATION for agent in agents]
         return _Plan(
             agents=[*agents],
             cars=cars,
             teams=teams,
-            axes=np.array(axes)[:, None, None] + np.arange(9).reshape(3, 3),
-            seen=np.array([[s.places for s in sources] for sources in seen]),
-            seen_from=np.array([[s.minus for s in sources] for sources in seen])[..., None] + np.arange(3),
+            vectors=np.array(firsts)[:, None] + np.arange(3),
+            axes=np.concatenate([first + np.arange(9).reshape(3, 3) for first in rotations], axis=1),
             index=np.array(index),
+            minus=np.array(minus),
             scale=np.array(scale, np.float32),
         )
 

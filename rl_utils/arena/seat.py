@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_utils.arena.gamestate import BLUE_TEAM, HALF_TURN, ORANGE_TEAM, Car, GameState, PhysicsObject
-from rl_utils.arena.snapshot import Body, CarState, Snapshot
+from rl_utils.arena.snapshot import TICK_HZ, Body, CarState, Snapshot
 
 
 class Seat:
@@ -19,13 +19,15 @@ class Seat:
         agent: Whose seat it is.
         state: Where play begins.
         seed: Of this start.
+        limit_s: After which it is given up, as the clock on the picture shows.
     """
 
-    def __init__(self, arena: Any, agent: Any, state: GameState, seed: int) -> None:
+    def __init__(self, arena: Any, agent: Any, state: GameState, seed: int, limit_s: float) -> None:
         self._arena = arena
         self._agent = agent
         self._orange = state.cars[agent].team_num == ORANGE_TEAM
         self._began = state.tick_count
+        self._limit_s = limit_s
         self.episode_seed = seed
         self.update(state)
 
@@ -42,7 +44,7 @@ class Seat:
     def snapshot(self) -> Snapshot:
         """The match as it is now."""
         if self._snapshot is None:
-            self._snapshot = snapshot_for(self._state, self._agent, tick=self.tick)
+            self._snapshot = snapshot_for(self._state, self._agent, tick=self.tick, limit_s=self._limit_s)
         return self._snapshot
 
     def predict_ball(self, count: int, interval_ticks: int) -> NDArray[np.float64]:
@@ -56,13 +58,14 @@ class Seat:
         return path * np.tile(HALF_TURN, 2) if self._orange else path
 
 
-def snapshot_for(state: GameState, agent: Any, *, tick: int = 0) -> Snapshot:
+def snapshot_for(state: GameState, agent: Any, *, tick: int = 0, limit_s: float = 0.0) -> Snapshot:
     """A state as the driver of one car sees it, and as the renderer draws it.
 
     Args:
         state: The moment.
         agent: The car that comes first.
         tick: Ticks since play began.
+        limit_s: After which it is given up.
     """
     own = state.cars[agent]
     orange = own.team_num == ORANGE_TEAM
@@ -76,7 +79,7 @@ def snapshot_for(state: GameState, agent: Any, *, tick: int = 0) -> Snapshot:
         ball=_body(state.inverted_ball if orange else state.ball),
         pads_active=timers <= 0,
         score=(0, 0),
-        time_left_s=0.0,
+        time_left_s=max(0.0, limit_s - tick / TICK_HZ),
     )
 
 
