@@ -318,6 +318,8 @@ def test_the_session_gets_ids_ranges_and_profile(plug: Callable[..., object]) ->
     assert info.ranges["left_x"] == (0, 128, 255)
     assert info.ranges["right_trigger"] == (0, 0, 255)
     assert info.ranges["hat_x"] == (-1, 0, 1)
+    assert info.reason == "by its vendor (054c)"  # a pad made by uinput has no driver
+    assert (info.codes["keys"]["0x133"], info.codes["axes"]["0x5"]) == ("north", "right_trigger")
 
 
 @uinput
