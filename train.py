@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rl_utils.config import TrainConfig, config_table, parse_config
-from rl_utils.console import log
+from rl_utils.config import TrainConfig, parse_config
 from rl_utils.errors import EXIT_INTERRUPTED, user_errors
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rl_utils.signals import stop_on_signals
     from rl_utils.training_run import run_training
 
-    if leads:
-        log("Settings: " + ", ".join(f"{name} {value}" for name, value in config_table(config).items()))
     with stop_on_signals() as stop:
         outcome = run_training(config, stop=stop)
     if leads:

@@ -16,12 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl_utils.config import DemoConfig, parse_config
 from rl_utils.console import log
 from rl_utils.errors import UserError, user_errors
 from rl_utils.virtual_screen import end_process, environment, screen
+
+if TYPE_CHECKING:
+    from rl_utils.plots import ScoreRow
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 3
@@ -217,6 +220,7 @@ def report(out: Path, budget: Budget, steps: Steps) -> str:
         _row(ScoreRow, shown, json.loads((out / f"score_{name}.json").read_text()), "") for name, shown in names.items()
     ]
     report_plot(rows, out / "scores.png")
+    policy, idle = (next(r for r in rows if r.name == name) for name in ("policy, direct mode", "idle"))
     direct_min = budget.direct_s * budget.recorders / 60
     lines = [
         "",
@@ -228,6 +232,7 @@ def report(out: Path, budget: Budget, steps: Steps) -> str:
             for r in rows
         ),
         "",
+        _judgement(policy, idle),
         f"Recorded: {budget.live_s / 60:.1f} min in real time through window and pad, "
         f"{direct_min:.1f} min in direct mode. In another {budget.coach_rounds * budget.coach_min:.1f} min the policy "
         "played, and the scripted driver said what it would have done.",
@@ -247,6 +252,18 @@ def report(out: Path, budget: Budget, steps: Steps) -> str:
     (out / "report.md").write_text(text)
     (out / "report.json").write_text(json.dumps({"rows": [vars(r) for r in rows], "seconds": steps.seconds}, indent=2))
     return text
+
+
+def _judgement(policy: ScoreRow, idle: ScoreRow) -> str:
+    """One sentence that says what the table says."""
+    if policy.touches_low <= idle.touches_high:
+        return "It does not play better than nobody: it has seen too little. Give it more: make demo MINUTES=30."
+    times = policy.touches_per_min / max(idle.touches_per_min, 1e-9)
+    often = f"{min(times, 999):.0f} times as often as nobody"
+    touches = f"It touches the ball {policy.touches_per_min:.1f} times a minute, {often}"
+    if policy.goals_low > idle.goals_high:
+        return f"{touches}, and scores more than a ball that rolls in by itself."
+    return f"{touches}. Whether it scores more than a ball that rolls in by itself, so little play does not show."
 
 
 def _row(kind: type[Any], name: str, score: Mapping[str, Any], note: str) -> Any:

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -71,7 +71,12 @@ def run_training(
     with join_workers(config.device) as workers:
         with workers.lead_first():
             last = _open_folder(config) if workers.leads else None
-        return _run(config, workers.from_lead(last), workers, stop, now)
+        try:
+            return _run(config, workers.from_lead(last), workers, stop, now)
+        except UserError:
+            with suppress(OSError):
+                config.out.rmdir()  # where nothing came of it
+            raise
 
 
 def _run(
@@ -90,6 +95,7 @@ def _run(
             _check_resume(config, samples, last)
     if workers.leads:
         save_config(config, config.out / "config.toml")
+        logger.info("Settings are in %s", config.out / "config.toml")
     schedule = _schedule(config, state, steps, made=began, now=now)
     spec = last.spec if last is not None else input_spec(config.model, samples.fps)
     start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None

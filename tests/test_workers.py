@@ -69,7 +69,7 @@ def test_two_processes_take_the_step_of_one(play: Path, tmp_path: Path) -> None:
 def test_a_stopped_run_of_two_goes_on_bit_for_bit(play: Path, tmp_path: Path) -> None:
     """A cluster that takes its machines back must not cost the run, nor change it."""
     whole = train(play, tmp_path / "whole", "--epochs", "3", "--model", "motion", processes=2)
-    assert whole.count("Settings: ") == 1, "only one process talks"
+    assert whole.count("Settings are in ") == 1, "only one process talks"
     assert whole.count("Training complete") == 1
 
     part = tmp_path / "part"
