@@ -31,8 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for recovered in recover_orphans(config.out):
             log(f"Recovered {recovered.file} ({recovered.samples} frames), left by a recording that was killed.")
     with ExitStack() as stack:
-        habits = stack.enter_context(open_habits(config))
-        frames, pad = stack.enter_context(open_play(config))
+        try:
+            habits = stack.enter_context(open_habits(config))
+            frames, pad = stack.enter_context(open_play(config))
+        except KeyboardInterrupt:
+            log("Stopped before anything was recorded.")
+            return 0
         sounds = stack.enter_context(Sounds(on=config.sounds))
         stop = stack.enter_context(stop_on_signals())
         _say_how(config, hot_keys=habits.keys is not None)

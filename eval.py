@@ -16,7 +16,7 @@ from rl_utils.errors import user_errors
 if TYPE_CHECKING:
     from rl_utils.devices import Drive
     from rl_utils.interfaces import FrameSource, Policy
-    from rl_utils.loops import DriveProgress, DriveSubscriber
+    from rl_utils.loops import DriveProgress
 
 
 @user_errors
@@ -24,15 +24,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Drive until the time is over, Ctrl+C, or a hand on the physical gamepad (which may also just take over)."""
     config = parse_config(EvalConfig, argv, prog="eval.py")
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    from rl_utils.devices import open_drive, open_driver
+    from rl_utils.devices import StateDriver, open_drive, open_driver
 
     policy = open_driver(config)
     fps = config.fps or policy.fps
     with open_drive(config, fps=fps, size=policy.capture_size) as devices:
-        return _drive(config, devices, policy, fps)
+        seeing = StateDriver(policy, devices.arena_pad) if policy.sees == "state" and devices.arena_pad else policy
+        return _drive(config, devices, seeing, fps)
 
 
 def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> int:
+    from rl_utils.listeners import open_listeners
     from rl_utils.loops import drive, drive_status
     from rl_utils.signals import stop_on_signals
 
@@ -46,7 +48,7 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
             line.show(drive_status(done, config.minutes, real_time=frames.real_time, hint=hint))
 
     with ExitStack() as stack:
-        subscribers = _subscribers(config, frames, fps, stack)
+        subscribers = open_listeners(config, devices, stack, fps=fps)
         # Innermost, so that a signal that comes while subscribers close still meets a released pad.
         stopped = stack.enter_context(stop_on_signals())
 
@@ -97,22 +99,6 @@ def _hands_on(config: EvalConfig) -> str:
     return "your gamepad, if there is one, stops it when touched, "
 
 
-def _subscribers(config: EvalConfig, frames: FrameSource, fps: float, stack: ExitStack) -> list[DriveSubscriber]:
-    """What listens to the drive, as the options ask for it."""
-    from rl_utils.listeners import DriveRecorder, InputLog, Show
-
-    listeners: list[DriveSubscriber] = []
-    if config.log_inputs is not None:
-        listeners.append(stack.enter_context(InputLog(config.log_inputs)))
-    if config.record is not None:
-        listeners.append(
-            stack.enter_context(DriveRecorder(config.record, frames.info, fps=fps, block=not frames.real_time))
-        )
-    if config.show:
-        listeners.append(stack.enter_context(Show("RLAI: what the bot presses")))
-    return listeners
-
-
 def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress, play: dict[str, Any]) -> None:
     print(f"Drove {done.driven_s:.1f} s ({done.ticks} frames), {done.pauses} pauses; ended: {done.ended_by}.")
     if config.takeover != "off":
@@ -120,7 +106,9 @@ def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress,
     p50, p99 = done.latency_ms(50), done.latency_ms(99)
     if frames.real_time:
         print(f"Frame to pad p50 {p50:.1f} ms, p99 {p99:.1f} ms; {done.late} late ticks, {done.missed} missed.")
-    if play:
+    if play and not play["minutes"]:
+        print("How it played is not known: the arena did not say, or was closed meanwhile.")
+    elif play:
         rates = f"{play['touches']} touches and {play['goals']} goals in {play['minutes']:.1f} min"
         print(f"Played: {rates}, {play['own_goals']} own goals.")
     if config.report is not None:

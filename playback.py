@@ -69,6 +69,7 @@ def _trim(config: TrimConfig) -> int:
     timeline = timeline_of(recordings)
     inputs = np.concatenate([recording.inputs for recording in recordings])
     keep = choose(timeline, inputs, start_s=config.start, end_s=config.end, drop=spans, idle_s=config.drop_idle)
+    _require_elsewhere(config, recordings)
     if not keep.any():
         raise UserError(f"Nothing of the {timeline.duration_s:.1f} s would stay", "Leave out less")
     with progress("trimming", int(keep.sum())) as bar:
@@ -80,6 +81,18 @@ def _trim(config: TrimConfig) -> int:
             where = f"are now {trimmed.folder}" if trimmed.folder else "stay: all of it is left out"
             print(f"{recording.name}: {trimmed.kept} of {len(recording)} samples {where}.")
     return 0
+
+
+def _require_elsewhere(config: TrimConfig, recordings: Sequence[Recording]) -> None:
+    """Beside its original, a copy would be learnt from, too, and what is held out of one would be in the other."""
+    out = config.out.resolve()
+    for path in (*config.data, *(recording.path for recording in recordings)):
+        source = path.resolve()
+        if out.is_relative_to(source) or out == source.parent:
+            raise UserError(
+                f"--out {config.out} is where {path} lies: whoever learns from that folder would see both",
+                "Choose a folder of its own",
+            )
 
 
 def _describe(recordings: Sequence[Recording], *, as_json: bool) -> None:

@@ -71,16 +71,26 @@ class InputApplier(ControllerSink):
         allow_menu: Let START and SELECT through (MODE never).
         dead_zone: A stick axis closer to its rest than this share of its way stays at rest; from 0 to below 1.
         node: The kernel's uinput device.
+        name: What the pad calls itself.
+        phys: What marks it as ours, so that nobody records the bot; the bench reads its own pad back.
 
     Raises:
         UserError: `node` is missing or may not be written.
     """
 
-    def __init__(self, *, allow_menu: bool = False, dead_zone: float = 0.0, node: str = UINPUT) -> None:
+    def __init__(
+        self,
+        *,
+        allow_menu: bool = False,
+        dead_zone: float = 0.0,
+        node: str = UINPUT,
+        name: str = NAME,
+        phys: str = OWN_PHYS,
+    ) -> None:
         assert 0 <= dead_zone < 1, dead_zone
         self._allow_menu = allow_menu
         self._dead_zone = dead_zone
-        self._pad = _create_pad(node)
+        self._pad = _create_pad(node, name, phys)
         self.path = ""
         """The device node that games read."""
         if self._pad.device is not None:
@@ -147,7 +157,7 @@ def device_values(inputs: InputVector) -> dict[tuple[int, int], int]:
     return values
 
 
-def _create_pad(node: str) -> UInput:
+def _create_pad(node: str, name: str, phys: str) -> UInput:
     rest = device_values(REST)
     axes = [
         (code, AbsInfo(rest[EV_ABS, code], *axis_range(control), fuzz=0, flat=0, resolution=0))
@@ -158,13 +168,13 @@ def _create_pad(node: str) -> UInput:
     try:
         return UInput(
             events,
-            name=NAME,
+            name=name,
             vendor=vendor,
             product=product,
             version=version,
             bustype=BUS_USB,
             devnode=node,
-            phys=OWN_PHYS,
+            phys=phys,
             max_effects=0,  # the default claims force feedback, which nobody would serve
         )
     except (UInputError, OSError) as error:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rl_utils import schema
 from rl_utils.config import WindowSize
 from rl_utils.controls import LAYOUT_VERSION
-from rl_utils.growing_dataset import GrowingDataset
+from rl_utils.growing_dataset import GrowingDataset, chunks_after
 from rl_utils.interfaces import Image, InputVector, PadEvent
 from rl_utils.pad_state import newest_events
 from rl_utils.session_folder import sync_folder
@@ -285,18 +285,29 @@ class BatchFile:
             self._store()
             removed = self._cut_events(int(self._columns["timestamps_ns"].dataset[samples - 1]))
             if self._spec.codec == "gzip":
+                given_up = chunks_after(self._frames, samples)
                 self._frames.resize(samples, axis=0)
             else:
                 self._jpeg_end = int(self._columns[schema.JPEG_INDEX].dataset[samples - 1].sum())
-                self._columns[schema.JPEG].cut(self._jpeg_end)
+                given_up = self._columns[schema.JPEG].cut(self._jpeg_end)
             for name, column in self._columns.items():
                 if name not in (schema.JPEG, schema.EVENTS):
                     column.cut(samples)
             # Before anything else is written: it may take the place of what was removed, and a file that was last
             # flushed before the cut would show the new pictures as the removed ones.
             self._file.flush()
+        self._blank(given_up)
         self.samples = self._stored_rows = samples
         return removed
+
+    def _blank(self, places: list[tuple[int, int]]) -> None:
+        """Overwrite what is not part of the file any more: nobody shall find discarded pictures with other tools."""
+        writable = os.open(self.part, os.O_WRONLY)
+        try:
+            for offset, length in places:
+                os.pwrite(writable, bytes(length), offset)
+        finally:
+            os.close(writable)
 
     def _cut_events(self, last_ns: int) -> list[PadEvent]:
         """Remove the events after `last_ns`, and return the newest of every control among them."""

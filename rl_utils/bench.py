@@ -23,9 +23,12 @@ PARTS = {
     "load": "bench_learning",
     "train": "bench_learning",
     "drive": "bench_drive",
+    "pad": "bench_pad",
     "obs": "bench_obs",
 }
 """Name → the module that holds its measurement, `bench_{name}`."""
+WITH = {"drive": ("drive", "pad")}
+"""What is measured along with a part, where this machine can."""
 
 
 def _part(name: str) -> Part:
@@ -59,12 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse_config(BenchConfig, argv, prog="python -m rl_utils.bench")
     results: dict[str, list[dict[str, object]]] = {}
     failed = False
-    for name in dict.fromkeys(config.what or PARTS):
+    wanted = [part for name in config.what or PARTS for part in WITH.get(name, (name,))]
+    for name in dict.fromkeys(wanted):
         log(f"Measuring {name} ...")
         try:
             rows = _part(name)(config.seconds)
         except UserError as error:
-            if config.what:
+            if name in config.what:
                 raise
             log(f"{name} was left out: {error}")
             failed = True

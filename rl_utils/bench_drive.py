@@ -1,4 +1,7 @@
-"""Frame to pad, in real time: the arena's window captured, a policy asked, the arena's pad set; and an empty loop."""
+"""Frame to pad, in real time and stage by stage: a window captured, a policy asked, a pad set; and an empty loop.
+
+The window is the practice arena's; the pad is the arena's own and, where there is uinput, the virtual one too.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,38 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from rl_utils.interfaces import ControllerSink, FrameSource, Policy
+from rl_utils.apply_inputs import InputApplier, uinput_problem
+from rl_utils.interfaces import (
+    ControllerSink,
+    Frame,
+    FrameInfo,
+    FrameSource,
+    Image,
+    InputVector,
+    Policy,
+)
 from rl_utils.loops import drive
 from rl_utils.pacing import Pacer, Tick
 
 RATES_HZ = (30.0, 60.0)
+T = TypeVar("T")
 
 
 def bench_drive(seconds: float) -> list[dict[str, object]]:
     """Measure the driving loop at 30 and 60 Hz with both networks (untrained: their speed does not depend on weights).
 
     Returns:
-        Rows: rate_hz, latency p50 and p99 in ms from before the grab to after the pad was set, how late ticks began
-        (p99), late ticks, CPU share of one core; and the same for a loop that does nothing.
+        Rows: rate_hz, pad, latency p50 and p99 in ms from before the grab to after the pad was set, the same for
+        grabbing, deciding and setting the pad alone, how late ticks began (p99), late ticks, CPU share of one core;
+        and what applies of these to a loop that does nothing.
 
     Raises:
         UserError: No display and no Xvfb, or the arena cannot run here.
@@ -33,14 +48,19 @@ def bench_drive(seconds: float) -> list[dict[str, object]]:
     from rl_utils.virtual_screen import screen
 
     rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        folder = Path(place)
         stack.enter_context(screen(folder))
-        frames, sink = stack.enter_context(_arena(folder))
+        frames, arena = stack.enter_context(_arena(folder))
+        sinks = {"arena": arena}
+        if uinput_problem() is None:
+            sinks["uinput"] = stack.enter_context(InputApplier())
         for rate in RATES_HZ:
             rows.append(_empty_loop(rate, seconds))
             for network, policy in _policies(rate):
-                rows.append({"loop": network, "rate_hz": rate} | _drive(frames, policy, sink, rate, seconds))
+                for name, sink in sinks.items():
+                    row = {"loop": network, "rate_hz": rate, "pad": name}
+                    rows.append(row | _drive(frames, policy, sink, rate, seconds))
     return rows
 
 
@@ -56,11 +76,20 @@ def _arena(folder: Path) -> Iterator[tuple[FrameSource, ControllerSink]]:
     try:
         with WindowFrames(GAME_TITLE, require_focus=False) as frames:
             frames.wait_for_window(30)
+            _wait_for_arena(socket)
             with ArenaSink(socket) as sink:
                 yield frames, sink
     finally:
         arena.terminate()
         arena.wait()
+
+
+def _wait_for_arena(socket: Path) -> None:
+    """Its window may be there before its socket, or another arena's window be taken for it."""
+    for _ in range(300):
+        if socket.exists():
+            return
+        time.sleep(0.1)
 
 
 def _policies(rate_hz: float) -> Iterator[tuple[str, Policy]]:
@@ -96,16 +125,66 @@ class _Timed(Pacer):
         return tick
 
 
+class _Stages(FrameSource, Policy, ControllerSink):
+    """Stands between the loop and what it uses, and notes how long each took."""
+
+    def __init__(self, frames: FrameSource, policy: Policy, sink: ControllerSink) -> None:
+        self._frames, self._policy, self._sink = frames, policy, sink
+        self.fps = policy.fps
+        self.ms: dict[str, list[float]] = {"grab": [], "decide": [], "set": []}
+
+    def read(self) -> Frame | None:
+        """Grab."""
+        return self._timed("grab", self._frames.read)
+
+    def act(self, image: Image) -> InputVector:
+        """Decide."""
+        return self._timed("decide", lambda: self._policy.act(image))
+
+    def apply(self, inputs: InputVector) -> None:
+        """Set the pad."""
+        self._timed("set", lambda: self._sink.apply(inputs))
+
+    def _timed(self, stage: str, do: Callable[[], T]) -> T:
+        began = time.perf_counter()
+        result = do()
+        self.ms[stage].append((time.perf_counter() - began) * 1e3)
+        return result
+
+    @property
+    def problem(self) -> str:
+        """As the window says."""
+        return self._frames.problem
+
+    @property
+    def info(self) -> FrameInfo:
+        """As the window says."""
+        return self._frames.info
+
+    def reset(self) -> None:
+        """Passed on."""
+        self._policy.reset()
+
+    def release(self) -> None:
+        """Passed on."""
+        self._sink.release()
+
+    def close(self) -> None:
+        """Whoever opened the three closes them."""
+
+
 def _drive(
     frames: FrameSource, policy: Policy, sink: ControllerSink, rate_hz: float, seconds: float
 ) -> dict[str, object]:
     pacer = _Timed(rate_hz)
+    stages = _Stages(frames, policy, sink)
     cpu = time.process_time()
-    done = drive(frames, policy, sink, fps=rate_hz, stop=lambda: "", minutes=seconds / 60, pacer=pacer)
+    done = drive(stages, stages, stages, fps=rate_hz, stop=lambda: "", minutes=seconds / 60, pacer=pacer)
     share = (time.process_time() - cpu) / seconds
     return {
         "latency_ms_p50": done.latency_ms(50),
         "latency_ms_p99": done.latency_ms(99),
+        **{f"{name}_p{p}": float(np.percentile(ms, p)) for name, ms in stages.ms.items() for p in (50, 99)},
         "late_ms_p99": float(np.percentile(pacer.late_ms, 99)),
         "late_ticks": done.late,
         "cpu_share": share,

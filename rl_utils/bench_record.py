@@ -39,6 +39,8 @@ ARTICLE_HZ: Final = 30.0
 """The rate that it aims at; it cannot keep 60."""
 ARTICLE_S: Final = 10.0
 START_S: Final = 30.0
+_EARLY_NS: Final = 1_000_000
+"""What seems so much before its deadline is a little before the usual delay, and no whole period late."""
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 Row = dict[str, object]
@@ -149,9 +151,9 @@ def _cpu_s(pid: int) -> float:
 
 
 def _article_ms(folder: Path, seconds: float) -> float:
-    """CPU time of one frame by the article's recipe, from the screen to the file, on mss' best backend."""
+    """CPU time of one frame by the article's recipe, from the screen to the file, on mss' backend of that time."""
     count = round(min(seconds, ARTICLE_S) * ARTICLE_HZ)
-    with mss.MSS() as screen:
+    with mss.MSS(backend="xlib") as screen:
         region = dict(zip(("left", "top", "width", "height"), (0, 0, *map(int, SCREEN.split("x"))), strict=True))
         region = {**region, **{side: min(region[side], screen.monitors[0][side]) for side in ("width", "height")}}
         recipe = Article(folder, count)
@@ -173,8 +175,8 @@ def lateness_ns(times: Times) -> Times:
     phases = times % PERIOD_NS
     bins = np.bincount(phases // 50_000, minlength=PERIOD_NS // 50_000 + 1)
     start = int(np.argmax(bins)) * 50_000 - 50_000  # most ticks begin within 0.1 ms of their deadline
-    late: Times = (phases - start) % PERIOD_NS
-    return late
+    late: Times = (phases - start + _EARLY_NS) % PERIOD_NS - _EARLY_NS
+    return np.maximum(late, 0)
 
 
 def missed_ticks(times: Times) -> Times:

@@ -6,19 +6,16 @@ about them (DAgger). The play is in direct mode, in several processes, on traini
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from rl_utils.errors import UserError
+from rl_utils.arena.play_pool import play_pool
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
@@ -89,11 +86,8 @@ def play_round(
     seconds = minutes * 60 / pieces
     first = FIRST_SEED + number % 19 * SEEDS_PER_ROUND
     processes = min(processes or len(os.sched_getaffinity(0)), pieces)
-    # Spawned, not forked: a forked child would inherit torch's threads as they stood.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_prepare, initargs=(checkpoint,))
     tally = Tally()
-    try:
+    with play_pool(processes, _prepare, checkpoint) as pool:
         futures = [
             pool.submit(_play, first + SEEDS_PER_PIECE * piece, seconds, out / f"{piece:03d}")
             for piece in range(pieces)
@@ -103,10 +97,6 @@ def play_round(
             on_progress(tally.minutes)
             if stop():
                 return None
-    except BrokenProcessPool as error:
-        raise UserError("A process that played was ended from outside", "Free some memory and use --resume") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
     return tally
 
 
@@ -119,7 +109,6 @@ class _Worker:
 
 
 def _prepare(checkpoint: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the parent, which ends the pool
     _Worker.checkpoint = checkpoint
 
 

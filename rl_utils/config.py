@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import io
 import itertools
 import re
@@ -118,8 +119,9 @@ class CollectConfig:
     """The same by pad."""
     sounds: bool = False
     """A short tone at start, pause, mark, discard and end."""
-    frames: Literal["window", "arena"] = "window"
-    """The window, or the practice arena in direct mode (the same pixels without a window, faster than real time)."""
+    frames: Literal["window", "arena", "portal"] = "window"
+    """The window; the practice arena in direct mode (the same pixels without a window, faster than real time); or a
+    native Wayland window that is chosen in the desktop's own dialog (extra wayland; nothing pauses it but the keys)."""
     driver: Literal["expert", "idle"] = "expert"
     """Direct mode: who plays."""
     noise: float = 0.0
@@ -210,7 +212,8 @@ class TrainConfig:
     action_shift_ms: float = 0.0
     """Pair each frame with the inputs this much later, to cancel the latency of driving."""
     init: Path | None = None
-    """Begin with the weights of this checkpoint, to learn on from new recordings such as corrections."""
+    """Begin with the weights of this checkpoint, to learn on from new recordings such as corrections. What is held out
+    now may have been learnt then, so the last pass becomes best.pt, and such runs are compared by their play."""
     takeover_weight: float = 2.0
     """How often a moment counts in which somebody had taken the pad from a policy (your own play counts once)."""
     pre_takeover_weight: float = 0.0
@@ -432,7 +435,7 @@ class ArenaConfig:
     """The practice arena: Rocket League's physics in a window titled "Rocket League".
 
     Keys: W/S throttle, A/D steer, shift boost, space jump, left Ctrl or X powerslide, Q/E roll, arrows pitch and yaw,
-    C camera, R new start, Esc quit.
+    C camera, R new start, Esc quit. How well somebody plays: "python -m rl_utils.arena score --help".
     """
 
     driver: DriverName = "human"
@@ -494,6 +497,8 @@ class ScoreConfig:
     """Processes; 0 takes one per core. The result does not depend on it."""
     json: Path | None = None
     """Also write the result here."""
+    against: Path | None = None
+    """Also compare with this earlier --json, start by start."""
 
     def __post_init__(self) -> None:
         both = self.checkpoint is not None and self.driver is not None
@@ -530,10 +535,10 @@ class DoctorConfig:
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure capture, recording, loading, training, driving and observations here, beside the alternative."""
+    """Measure capture, recording, loading, training, driving, the pad and observations here, beside the alternative."""
 
     what: Annotated[
-        tuple[Literal["capture", "record", "write", "load", "train", "drive", "obs"], ...], tyro.conf.Positional
+        tuple[Literal["capture", "record", "write", "load", "train", "drive", "pad", "obs"], ...], tyro.conf.Positional
     ] = ()
     """Which parts; all of them by default."""
     seconds: float = 5.0
@@ -572,6 +577,9 @@ ConfigT = TypeVar("ConfigT")
 _BOX = re.compile(r"[╭╮╰╯│─]+|-{9,}")  # the second where the terminal is not UTF-8
 
 
+_CONFIG_HELP = "--config FILE.toml repeats the settings of an earlier run; options beside it win."
+
+
 def parse_config(kind: type[ConfigT], argv: Sequence[str] | None, *, prog: str) -> ConfigT:
     """Read the command line into `kind`, on top of `--config FILE.toml` where given.
 
@@ -583,12 +591,14 @@ def parse_config(kind: type[ConfigT], argv: Sequence[str] | None, *, prog: str) 
     file, args = _take_config_option(args)
     given = load_config(kind, file) if file is not None else {}
     options = (tyro.conf.FlagCreatePairsOff,) if not _has_true_flags(kind) else ()
+    about = f"{inspect.getdoc(kind)}\n\n{_CONFIG_HELP}"
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
             if given:
-                return tyro.cli(kind, args=args, prog=prog, default=_defaults_with(kind, given), config=options)
-            return tyro.cli(kind, args=args, prog=prog, config=options)
+                default = _defaults_with(kind, given)
+                return tyro.cli(kind, args=args, prog=prog, description=about, default=default, config=options)
+            return tyro.cli(kind, args=args, prog=prog, description=about, config=options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

@@ -104,6 +104,12 @@ class ControllerReader(ControllerSource):
         device = self._device
         return self._dropped_before + (device.dropped if device is not None else 0)
 
+    @property
+    def drop_gap_ms(self) -> float | None:
+        """Shortest time for which the present pad was not read when events were dropped; None without any."""
+        device = self._device
+        return None if device is None or device.drop_gap_ns is None else device.drop_gap_ns / 1e6
+
     def take_events(self) -> Sequence[PadEvent]:
         """Return and forget the key and axis events that `at` has consumed; those of one packet share their time."""
         with self._lock:
@@ -150,6 +156,7 @@ class ControllerReader(ControllerSource):
                 self._state.apply(event)
             self._state.forget_taps()
             self._state.t_ns = 0  # the state is known, but no event has come yet
+            self._consumed.extend(initial)  # so that the stream of raw events tells it too
             self._info = PadInfo(
                 name=pad.name,
                 profile=profile.name,

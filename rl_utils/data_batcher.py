@@ -172,6 +172,11 @@ class BatchSaver:
         return self._queue.qsize()
 
     @property
+    def recorded_s(self) -> float:
+        """Recorded time in `samples` at the target rate."""
+        return self.samples / self._spec.fps
+
+    @property
     def bytes_per_sample(self) -> float:
         """Mean size of a stored sample so far, 0 before the first."""
         return self.bytes_written / self._writer.samples if self._writer.samples else 0.0
@@ -285,7 +290,9 @@ class BatchSaver:
                     continue
         self._thread.join()
         # Accepted, but the disk was full before their turn; none, where that was the end of discarded ones, too.
-        self.dropped += max(0, self.samples - self._writer.samples)
+        missing = max(0, self.samples - self._writer.samples)
+        self.dropped += missing
+        self.samples -= missing
         try:
             self._close_session(summary or {})
         except OSError as error:

@@ -110,6 +110,7 @@ def make_samples(
     Raises:
         UserError: The recordings differ in rate, or hold too little.
     """
+    _refuse_copies(recordings)
     fps = _common_rate(recordings)
     offsets = np.concatenate([[0], np.cumsum([len(r) for r in recordings])])
     times = np.concatenate([r.timestamps_ns for r in recordings])
@@ -170,6 +171,17 @@ def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording
         capture_size=first.capture_size,
         fingerprint=_fingerprint(recordings),
     )
+
+
+def _refuse_copies(recordings: Sequence[Recording]) -> None:
+    names = {recording.name for recording in recordings}
+    for recording in recordings:
+        original = recording.meta.get("trimmed_from")
+        if original in names:
+            raise UserError(
+                f"{recording.name} is a part of {original}: what is held out of one would be learnt from the other",
+                "Name only one of the two",
+            )
 
 
 def _common_rate(recordings: Sequence[Recording]) -> float:

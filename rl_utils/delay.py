@@ -3,7 +3,7 @@
 Whatever a game does with its inputs, pressing something changes how the picture moves: a jump shifts it, steering turns
 it. So changes of the inputs are compared with changes of the motion in a grid of cells, at every delay up to half a
 second. The delay at which they have most in common counts if it stands out from delays of a second and more, at which
-they can have nothing in common but chance; else there is no answer.
+they can have nothing in common but by chance; else there is no answer.
 """
 
 from __future__ import annotations
@@ -31,14 +31,18 @@ OUTLIER: Final = 4.0
 """Changes beyond so many times the usual one count as that: a cut must not outweigh a minute of play."""
 
 LONGEST_S: Final = 0.5
-CHANCE_S: Final = (0.8, 2.0)
+CHANCE_S: Final = (0.8, 6.0)
 """Delays at which inputs and pictures have nothing to do with each other."""
-SURE: Final = 75.0
-CLEAR: Final = 2.5
-"""Least evidence of an answer, and how many times that of the best chance delay it must be. Inputs and pictures of
-different times reached both in none of 36 trials (up to 87 and 1.5, or 20 and 4.3), those of one time, 40 to 90 s in
-the arena, 93 to 656 and 2.9 to 28. Source: measured 2026-11-21."""
+NOTABLE: Final = 2.0
+"""Times the scatter at those delays; what stands out less is no evidence."""
+CLEAR: Final = 2.6
+"""How many times the evidence for the best chance delay an answer must have. Inputs and pictures of different times
+reached 2.4 once and 1.8 otherwise in 100 trials; those of one time, 40 to 90 s in the arena, 2.7 to 10 (1.7 on a
+machine so busy that every eighth picture was late). Source: measured 2026-11-21."""
 STRETCH_S: Final = 20.0
+SHORTEST_S: Final = 4.0
+ENOUGH_ROWS: Final = 100
+"""Fewer samples that are so far apart tell nothing about that delay."""
 MOVED: Final = 0.1
 """A smaller change of a control is noise of its sensor."""
 ENOUGH_CHANGES: Final = 8
@@ -104,16 +108,14 @@ def estimate_delay(recording: Recording, *, max_samples: int = MAX_SAMPLES) -> D
         effects.append(_changes(motion(recording, stretch)))
         owner.append(np.full(len(stretch), number))
     cause, effect, stretch_of = np.concatenate(causes), _robust(np.concatenate(effects)), np.concatenate(owner)
-    evidence = _evidence(
-        cause, effect, stretch_of, lags=round(CHANCE_S[1] * rate) + 1, chance=round(CHANCE_S[0] * rate)
-    )
-    candidates, best_chance = (
-        evidence[: round(LONGEST_S * rate) + 1],
-        float(evidence[round(CHANCE_S[0] * rate) :].max()),
-    )
+    longest, chance, end = (round(seconds * rate) for seconds in (LONGEST_S, *CHANCE_S))
+    evidence = _evidence(cause, effect, stretch_of, lags=end + 1, chance=chance)
+    if evidence is None:
+        return DelayEstimate(None, samples=samples, reason="not enough activity")
+    candidates = evidence[: longest + 1]
     best = int(np.argmax(candidates))
-    clarity = float(candidates[best]) / max(best_chance, 1.0)
-    if clarity < CLEAR or candidates[best] < SURE:
+    clarity = float(candidates[best] / max(evidence[chance:].max(), 1.0))
+    if clarity < CLEAR:
         return DelayEstimate(None, clarity, samples, "no delay stands out; play on, with more steering and jumps")
     near = np.arange(max(0, best - 1), min(len(candidates), best + 2))
     lag = float(np.sum(near * candidates[near]) / np.sum(candidates[near]))
@@ -122,8 +124,8 @@ def estimate_delay(recording: Recording, *, max_samples: int = MAX_SAMPLES) -> D
 
 def _evidence(
     cause: NDArray[np.float64], effect: NDArray[np.float64], owner: NDArray[np.int64], *, lags: int, chance: int
-) -> NDArray[np.float64]:
-    """(lags,) how much speaks for each delay: squares, summed over the controls, of how far it stands out.
+) -> NDArray[np.float64] | None:
+    """How much speaks for each delay: how far it stands out from delays of chance, summed over the controls.
 
     Each control is asked alone: a jump shows at once and briefly, steering slowly, and the one that nobody sees (a
     horn) would bury the others.
@@ -134,14 +136,29 @@ def _evidence(
         owner: (N,) stretch of each row.
         lags: How many delays, from 0 samples on.
         chance: From this one on they have nothing to do with each other.
+
+    Returns:
+        (at most `lags`,): as many as there are samples for; None where these are too few to know what chance does.
     """
+    lags = next((lag for lag in range(lags) if _pairs(cause, effect, owner, lag).sum() < ENOUGH_ROWS), lags)
+    if lags < 2 * chance:
+        return None
     total = np.zeros(lags)
     for control in range(cause.shape[1]):
         common = np.array([in_common(cause[:, control : control + 1], effect, owner, lag) for lag in range(lags)])
         usual = np.median(common[chance:])
         scatter = 1.4826 * np.median(np.abs(common[chance:] - usual)) + 1e-9
-        total += np.square(np.maximum(0.0, (common - usual) / scatter))
+        total += np.maximum(0.0, (common - usual) / scatter - NOTABLE)
     return total
+
+
+def _pairs(
+    cause: NDArray[np.float64], effect: NDArray[np.float64], owner: NDArray[np.int64], lag: int
+) -> NDArray[np.bool_]:
+    """(N - lag,) whether a row of `cause` and that of `effect` so much later are known and of one stretch."""
+    known = ~(np.isnan(cause[: len(cause) - lag]).any(axis=1) | np.isnan(effect[lag:]).any(axis=1))
+    pairs: NDArray[np.bool_] = known & (owner[: len(owner) - lag] == owner[lag:])
+    return pairs
 
 
 def _stretches(recording: Recording, max_samples: int) -> list[range]:
@@ -155,10 +172,11 @@ def _stretches(recording: Recording, max_samples: int) -> list[range]:
         for first, end in zip([0, *breaks], [*breaks, len(recording)], strict=True)
         for start in range(int(first), int(end), length)
     ]
-    shortest = round(2 * CHANCE_S[1] * recording.fps)
+    shortest = round(SHORTEST_S * recording.fps)
     pieces = [piece for piece in pieces if len(piece) >= shortest]
     pieces.sort(key=lambda piece: -int(moved[piece.start : piece.stop].sum()))
-    return pieces[: max(1, max_samples // length)]
+    samples_before = np.cumsum([0, *map(len, pieces)])
+    return [piece for piece, before in zip(pieces, samples_before, strict=False) if before + length <= max_samples]
 
 
 def _controls(recording: Recording, stretches: list[range]) -> list[int]:
@@ -236,8 +254,8 @@ def in_common(cause: NDArray[np.float64], effect: NDArray[np.float64], owner: ND
     Returns:
         About C · F for two series without any connection.
     """
+    whole = _pairs(cause, effect, owner, lag)
     x, y = cause[: len(cause) - lag], effect[lag:]
-    whole = ~(np.isnan(x).any(axis=1) | np.isnan(y).any(axis=1)) & (owner[: len(owner) - lag] == owner[lag:])
     x, y = x[whole] - x[whole].mean(axis=0), y[whole] - y[whole].mean(axis=0)
     between = x.T @ y
     explained = np.linalg.solve(_ridge(x.T @ x, 1e-3), between) @ np.linalg.solve(_ridge(y.T @ y, 1e-2), between.T)

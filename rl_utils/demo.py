@@ -20,10 +20,12 @@ from typing import Any
 
 from rl_utils.config import DemoConfig, parse_config
 from rl_utils.console import log
-from rl_utils.errors import EXIT_USER, UserError, user_errors
+from rl_utils.errors import UserError, user_errors
 from rl_utils.virtual_screen import end_process, environment, screen
 
 ROOT = Path(__file__).resolve().parent.parent
+EPOCHS = 3
+COACH_ROUNDS = 2
 ARENA = (sys.executable, "-m", "rl_utils.arena")
 
 
@@ -35,7 +37,9 @@ class Budget:
         live_s: Real-time recording through the window.
         direct_s: Play recorded in direct mode, in seconds of play, by each of the recorders.
         recorders: Processes that record in direct mode at once.
-        train_min: Training.
+        epochs: Passes over the recordings. Not minutes: a busy machine takes longer and learns as much.
+        coach_rounds: Times that the policy plays, is corrected by the scripted driver, and learns from it.
+        coach_min: Minutes of play in each of them.
         drive_min: Real-time driving through the window.
         episodes: Starts played by each scored driver.
     """
@@ -43,7 +47,9 @@ class Budget:
     live_s: float
     direct_s: float
     recorders: int
-    train_min: float
+    epochs: int
+    coach_rounds: int
+    coach_min: float
     drive_min: float
     episodes: int
 
@@ -54,9 +60,11 @@ class Budget:
         recorders = max(1, min(cores, 8))
         return cls(
             live_s=max(20.0, 60.0 * min(scale, 5)),
-            direct_s=max(30.0, 2000.0 * scale / recorders),
+            direct_s=max(30.0, 1400.0 * scale / recorders),
             recorders=recorders,
-            train_min=max(0.75, 4.0 * scale),
+            epochs=EPOCHS,
+            coach_rounds=COACH_ROUNDS,
+            coach_min=max(0.5, 6.0 * scale),
             drive_min=max(0.5, 1.0 * min(scale, 5)),
             episodes=max(8, round(30 * min(scale, 4))),
         )
@@ -153,8 +161,11 @@ def run_demo(config: DemoConfig) -> Path:
             starts = [("--seed", str(1_000 * (i + 1))) for i in range(budget.recorders)]
             recorder = (sys.executable, "collect.py", "--out", recordings, *direct)
             steps.run_all([(*recorder, *start) for start in starts])
-        with steps.step(f"3/6  train.py learns for {budget.train_min:g} min"):
-            log(steps.run(sys.executable, "train.py", recordings, "--out", run, "--minutes", f"{budget.train_min:g}"))
+        rounds = f"{budget.coach_rounds} rounds of {budget.coach_min:g} min in which it plays and is corrected"
+        with steps.step(f"3/6  train.py learns in {budget.epochs} passes, then in {rounds}"):
+            learn = ("--out", run, "--epochs", str(budget.epochs))
+            coach = ("--coach", str(budget.coach_rounds), "--coach-minutes", f"{budget.coach_min:g}")
+            log(steps.run(sys.executable, "train.py", recordings, *learn, *coach))
         scored = ("--situation", "benchmark", "--seed", "950000")
         title = f"4/6  eval.py captures the window and drives in real time for {budget.drive_min:g} min"
         with steps.step(title), arena(*scored, "--driver", "pad", "--socket", socket):
@@ -218,7 +229,8 @@ def report(out: Path, budget: Budget, steps: Steps) -> str:
         ),
         "",
         f"Recorded: {budget.live_s / 60:.1f} min in real time through window and pad, "
-        f"{direct_min:.1f} min in direct mode.",
+        f"{direct_min:.1f} min in direct mode. In another {budget.coach_rounds * budget.coach_min:.1f} min the policy "
+        "played, and the scripted driver said what it would have done.",
         f"Took {steps.elapsed()} min: " + ", ".join(f"{t.split('  ')[0]} {s:.0f} s" for t, s in steps.seconds.items()),
         "",
         f"Scores as a picture    {out / 'scores.png'}",
@@ -226,7 +238,9 @@ def report(out: Path, budget: Budget, steps: Steps) -> str:
         f"Recording, with pad    {out / 'playback.mp4'}",
         f"Training plot          {out / 'run' / 'training.png'}",
         f"TensorBoard            .venv/bin/tensorboard --logdir {out / 'run'}",
-        f"Drive it yourself      .venv/bin/python eval.py --checkpoint {out / 'run' / 'best.pt'} --sink arena",
+        "Watch it drive, in the arena's window:",
+        "  .venv/bin/python -m rl_utils.arena --driver pad &",
+        f"  .venv/bin/python eval.py --checkpoint {out / 'run' / 'best.pt'} --sink arena",
         "",
     ]
     text = "\n".join(lines)
@@ -253,11 +267,7 @@ def _row(kind: type[Any], name: str, score: Mapping[str, Any], note: str) -> Any
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo."""
     config = parse_config(DemoConfig, argv, prog="python -m rl_utils.demo")
-    try:
-        run_demo(config)
-    except KeyboardInterrupt:
-        log("demo: stopped.")
-        return EXIT_USER
+    run_demo(config)
     return 0
 
 

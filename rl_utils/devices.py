@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -31,8 +31,9 @@ from rl_utils.interfaces import (
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
+    from rl_utils.get_current_frame import WindowFrames
     from rl_utils.habits import Habits
-    from rl_utils.policy import NetworkPolicy
+    from rl_utils.policy import NetworkPolicy, StatePolicy
     from rl_utils.recordings import Recording
     from rl_utils.takeover import TouchMonitor
 
@@ -115,24 +116,52 @@ def open_play(config: CollectConfig) -> Iterator[tuple[FrameSource, ControllerSo
         ) as arena:
             yield arena, arena.pad
         return
+    if config.frames == "portal":
+        from rl_utils.portal_frames import open_portal
+
+        with open_portal(config.size_px) as chosen:
+            chosen.wait_for_picture(config.wait)
+            with _open_pad(config, None) as pad:
+                yield chosen, pad
+        return
     from rl_utils.get_current_frame import WindowFrames
 
     with WindowFrames(config.window, config.size_px) as frames:
-        frames.wait_for_window(config.wait)
-        with _open_pad(config) as pad:
+        try:
+            frames.wait_for_window(0)
+        except UserError:
+            log(f"Waiting for the game's window, at most {config.wait:g} s.")
+            frames.wait_for_window(config.wait)
+        with _open_pad(config, frames) as pad:
             yield frames, pad
 
 
-def _open_pad(config: CollectConfig) -> ControllerSource:
+def _open_pad(config: CollectConfig, frames: WindowFrames | None) -> ControllerSource:
     if config.pad == "none":
         return NoPad()
     if config.pad == "arena":
         from rl_utils.arena.link import ArenaPad
 
-        return ArenaPad(arena_socket())
+        pad = ArenaPad(arena_socket())
+        try:
+            _require_one_arena(frames, pad.about)
+        except UserError:
+            pad.close()
+            raise
+        return pad
     from rl_utils.controller_reader import ControllerReader
 
     return ControllerReader(config.device)
+
+
+def _require_one_arena(frames: WindowFrames | None, about: Mapping[str, Any]) -> None:
+    """With two arenas open, the picture could be of one and the pad of the other."""
+    owner = frames.monitor.process if frames is not None and frames.info.is_arena else None
+    if owner is not None and owner != about.get("pid", owner):
+        raise UserError(
+            f"Two arenas are open: the window is of process {owner}, the pad of process {about['pid']}",
+            "Close one of them, or click on the window of the other one first",
+        )
 
 
 @contextmanager
@@ -191,12 +220,38 @@ class Drive:
         sink: What is pressed, wrapped in the safety rules.
         person: Who may take the pad from the policy, None for nobody.
         kill_switch: Notices a hand on the physical gamepad; None where there is none, or where it is the person's.
+        arena_pad: In direct mode, where the arena's state can be had.
     """
 
     frames: FrameSource
     sink: ControllerSink
     person: Person | None = None
     kill_switch: TouchMonitor | None = None
+    arena_pad: ControllerSource | None = None
+
+
+class StateDriver(Policy):
+    """A policy that sees the arena's state instead of pictures, for loops that have pictures.
+
+    Args:
+        policy: What decides; its `act` takes a state.
+        pad: Where the state is to be had, at the moment of the last picture.
+    """
+
+    def __init__(self, policy: Policy, pad: ControllerSource) -> None:
+        self.fps = policy.fps
+        self._policy = policy
+        self._pad = pad
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._policy.reset()
+
+    def act(self, image: Image) -> InputVector:
+        """Answer the state that belongs to this picture."""
+        state = self._pad.at(0).state
+        assert state is not None
+        return self._policy.act(cast(Any, state))
 
 
 @contextmanager
@@ -216,7 +271,7 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
         _warn_of_scoring_starts(config)
         with _direct_arena(config.situation, config.seed, fps=fps, size=size, coach=coach) as arena:
             sink = arena.sink if config.sink == "arena" else LogSink()
-            yield Drive(arena, sink, arena.person if coach else None)
+            yield Drive(arena, sink, arena.person if coach else None, arena_pad=arena.pad)
         return
     if config.replay_path is not None:
         from rl_utils.recordings import open_recordings
@@ -260,7 +315,7 @@ def _one_recording(recordings: list[Recording], path: Path) -> Recording:
     return recordings[0]
 
 
-def _open_sink(config: EvalConfig, frames: FrameSource) -> ControllerSink:
+def _open_sink(config: EvalConfig, frames: WindowFrames) -> ControllerSink:
     if config.sink == "log":
         return LogSink()
     from rl_utils.safety import SafeSink, require_no_anti_cheat, require_offline_promise
@@ -268,7 +323,13 @@ def _open_sink(config: EvalConfig, frames: FrameSource) -> ControllerSink:
     if config.sink == "arena":
         from rl_utils.arena.link import ArenaSink
 
-        return SafeSink(ArenaSink(arena_socket()), allow_menu=config.allow_menu, dead_zone=config.dead_zone)
+        sink = ArenaSink(arena_socket())
+        try:
+            _require_one_arena(frames, sink.about)
+        except UserError:
+            sink.close()
+            raise
+        return SafeSink(sink, allow_menu=config.allow_menu, dead_zone=config.dead_zone)
 
     def guard() -> None:
         if not frames.info.is_arena:
@@ -331,17 +392,17 @@ def _open_kill_switch(config: EvalConfig) -> TouchMonitor | None:
         return None
 
 
-def open_driver(config: EvalConfig) -> NetworkPolicy | RecordedInputs:
+def open_driver(config: EvalConfig) -> NetworkPolicy | StatePolicy | RecordedInputs:
     """Load the policy, or the recorded inputs that stand in for it.
 
     Raises:
-        UserError: The file is missing, no checkpoint, or made for another layout.
+        UserError: The file is missing, no checkpoint, made for another layout, or sees what only direct mode can show.
     """
     if config.inputs is not None:
         from rl_utils.recordings import open_recordings
 
         return RecordedInputs(open_recordings([config.inputs]))
     assert config.checkpoint is not None
-    from rl_utils.checkpoint import load_policy
+    from rl_utils.checkpoint import load_arena_policy, load_policy
 
-    return load_policy(config.checkpoint)
+    return load_arena_policy(config.checkpoint) if config.frames == "arena" else load_policy(config.checkpoint)

@@ -57,6 +57,7 @@ def check_events(seconds: float) -> list[Finding]:
         with ControllerReader() as pad:
             log(f"Press buttons and move the sticks of {pad.info.name} for {seconds:g} s.")
             first = pad.at(time.monotonic_ns()).values
+            pad.take_events()  # the state when it was opened
             moved, events = np.zeros(len(first), bool), 0
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:

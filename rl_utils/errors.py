@@ -68,6 +68,9 @@ def _one_line(main: Main, argv: Sequence[str] | None) -> int:
         line = " ".join(str(error).split())
         sys.stderr.write(f"{_program(main)}: {line}\n")
         return EXIT_USER
+    except KeyboardInterrupt:  # where no loop takes it as a normal way to stop: nothing is under way that could be lost
+        sys.stderr.write(f"{_program(main)}: stopped.\n")
+        return EXIT_INTERRUPTED
 
 
 def _silence_unread() -> bool:

@@ -80,6 +80,14 @@ class WindowMonitor(Device):
         return self._window
 
     @property
+    def process(self) -> int | None:
+        """Id of the process whose window it is, by its own account; None without a window or where it does not say."""
+        if not self._window.id:
+            return None
+        said = self._x.property(self._x.window(self._window.id), "_NET_WM_PID")
+        return int(said[0]) if said is not None else None
+
+    @property
     def server(self) -> XServer:
         """The connection, for further questions from the same thread."""
         return self._x

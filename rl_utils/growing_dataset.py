@@ -36,10 +36,25 @@ class GrowingDataset:
             self.dataset.id.write_direct_chunk((place, *([0] * (self._chunk.ndim - 1))), self._chunk.tobytes())
             rows = rows[len(fitting) :]
 
-    def cut(self, rows: int) -> None:
-        """Keep the first `rows` rows and go on after them."""
+    def cut(self, rows: int) -> list[tuple[int, int]]:
+        """Keep the first `rows` rows and go on after them.
+
+        Returns:
+            Where in the file the chunks are that were given up: (offset, length) in bytes.
+        """
+        given_up = chunks_after(self.dataset, rows)
         if rows < len(self.dataset):
             self.dataset.resize(rows, axis=0)
         self._rows = rows
         within = rows % len(self._chunk)
         self._chunk[:within] = self.dataset[rows - within : rows]
+        return given_up
+
+
+def chunks_after(dataset: h5py.Dataset, rows: int) -> list[tuple[int, int]]:
+    """Where in the file those chunks of a dataset are that hold nothing of its first `rows` rows: (offset, length)."""
+    height, *_ = dataset.chunks
+    tail = [0] * (dataset.ndim - 1)
+    first = -(-rows // height) * height
+    found = (dataset.id.get_chunk_info_by_coord((row, *tail)) for row in range(first, len(dataset), height))
+    return [(info.byte_offset, info.size) for info in found if info.byte_offset is not None]

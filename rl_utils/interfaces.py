@@ -265,6 +265,11 @@ class Person(Device):
         """
 
     @property
+    def info(self) -> PadInfo:
+        """What they hold; written to session.json."""
+        return PadInfo(name=self.name.lower(), profile="arena")
+
+    @property
     def lost(self) -> str:
         """Why they can no longer take the pad, which ends the drive; "" while they can."""
         return ""

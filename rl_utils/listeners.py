@@ -5,17 +5,31 @@ from __future__ import annotations
 import csv
 import time
 from collections import deque
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from rl_utils.config import EvalConfig
 from rl_utils.console import log
 from rl_utils.controls import NAMES
 from rl_utils.data_batcher import BatchSaver
+from rl_utils.devices import Drive
 from rl_utils.errors import UserError
-from rl_utils.interfaces import Device, Flag, Frame, FrameInfo, Inputs, InputVector, PadInfo, Source
+from rl_utils.interfaces import (
+    ControllerSource,
+    Device,
+    Flag,
+    Frame,
+    FrameInfo,
+    Inputs,
+    InputVector,
+    PadInfo,
+    Source,
+)
+from rl_utils.loops import DriveSubscriber
 
 PRE_TAKEOVER_S: Final = 1.5
 """So long before a takeover the policy was already wrong: a person needs 0.5 to 1 s to see it and to grab the pad."""
@@ -67,8 +81,19 @@ class DriveRecorder(Device):
     driving is missing besides what `BatchSaver` may lose.
     """
 
-    def __init__(self, out: Path, frames: FrameInfo, *, fps: float, block: bool) -> None:
+    def __init__(
+        self,
+        out: Path,
+        frames: FrameInfo,
+        *,
+        fps: float,
+        block: bool,
+        takeover_pad: PadInfo | None = None,
+        arena_pad: ControllerSource | None = None,
+    ) -> None:
         self._out = out
+        self._arena_pad = arena_pad
+        self._takeover_pad = takeover_pad
         self._frames = frames
         self._fps = fps
         self._block = block
@@ -79,10 +104,19 @@ class DriveRecorder(Device):
         """Queue the sample."""
         if self._saver is None:
             height, width = frame.image.shape[:2]
-            pad = PadInfo(name="policy", profile="policy")
+            names = () if self._arena_pad is None else self._arena_pad.info.state_names
+            pad = PadInfo(name="policy", profile="policy", state_names=names)
             self._saver = BatchSaver(
-                self._out, fps=self._fps, size=(width, height), frames=self._frames, pad=pad, block=self._block
+                self._out,
+                fps=self._fps,
+                size=(width, height),
+                frames=self._frames,
+                pad=pad,
+                block=self._block,
+                session={} if self._takeover_pad is None else {"takeover_pad": self._takeover_pad},
             )
+        if self._arena_pad is not None:
+            inputs = replace(inputs, state=self._arena_pad.at(frame.t_ns).state)
         since_ns = frame.t_ns - round(PRE_TAKEOVER_S * 1e9)
         self._hand_on(until_ns=since_ns)
         taken = inputs.source is Source.TAKEOVER
@@ -146,3 +180,28 @@ class Show(Device):
     def close(self) -> None:
         """Close the window."""
         self._view.close()
+
+
+def open_listeners(config: EvalConfig, devices: Drive, stack: ExitStack, *, fps: float) -> list[DriveSubscriber]:
+    """What listens to a drive, as the options ask for it; closed with `stack`.
+
+    Raises:
+        UserError: A file cannot be written, or no window can be opened.
+    """
+    listeners: list[DriveSubscriber] = []
+    if config.log_inputs is not None:
+        listeners.append(stack.enter_context(InputLog(config.log_inputs)))
+    if config.record is not None:
+        frames, person = devices.frames, devices.person
+        recorder = DriveRecorder(
+            config.record,
+            frames.info,
+            fps=fps,
+            block=not frames.real_time,
+            takeover_pad=person.info if person is not None else None,
+            arena_pad=devices.arena_pad,
+        )
+        listeners.append(stack.enter_context(recorder))
+    if config.show:
+        listeners.append(stack.enter_context(Show("RLAI: what the bot presses")))
+    return listeners

@@ -111,7 +111,7 @@ def drive(
                 if tick is not None and pacer is not None:
                     hands.count(tick, pacer.period_ns)
                 hands.answer(frame)
-                done.driven_s = done.ticks / fps
+                done.driven_s = (done.ticks + done.missed) / fps  # time that passed, also where a tick was missed
             elif frames.exhausted:
                 reason = "no further frames"
                 break
@@ -119,7 +119,7 @@ def drive(
                 hands.pause()
             if on_status is not None:
                 on_status(done)
-            if limit is not None and done.ticks >= limit:
+            if limit is not None and done.ticks + done.missed >= limit:
                 reason = "--minutes reached"
                 break
     finally:

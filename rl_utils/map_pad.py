@@ -171,6 +171,8 @@ def map_pad(device: str | None = None) -> str:
         raise UserError(f"The gamepad {pad} may not be read by you", READ_REMEDY) from error
     try:
         profile = _ask_all(opened, pad)
+    except KeyboardInterrupt:
+        return "Stopped. Nothing was stored."
     except OSError as error:
         raise UserError(f"The gamepad {pad} was unplugged, nothing was stored", "Plug it in and start again") from error
     finally:

@@ -60,6 +60,9 @@ class PadDevice:
         self.profile: PadProfile = self.reading.profile
         self.dropped = 0
         """How often the kernel had to throw events away (SYN_DROPPED)."""
+        self.drop_gap_ns: int | None = None
+        """Shortest time without a read at whose end events had been thrown away: who reads more often loses none."""
+        self._read_ns = time.monotonic_ns()
         self._skipping = False
         self._stale = False
         try:
@@ -100,6 +103,8 @@ class PadDevice:
         """
         events: list[PadEvent] = []
         newest_ns = 0
+        before = self.dropped
+        last_ns, self._read_ns = self._read_ns, time.monotonic_ns()
         for _ in range(MAX_READS):
             try:
                 batch = [
@@ -112,6 +117,10 @@ class PadDevice:
             newest_ns = batch[-1].t_ns
             for event in batch:
                 self._sort_in(event, events)
+        if self.dropped > before:
+            gap_ns = time.monotonic_ns() - last_ns
+            self.drop_gap_ns = min(gap_ns, self.drop_gap_ns or gap_ns)
+            log.debug("%s: the kernel dropped events, which had waited for up to %.1f ms", self.pad, gap_ns / 1e6)
         if self._silent and events:
             self._silent, self._stale = False, True  # axes that really are 0 were left out of the first report
         if self._stale and not self._skipping:
@@ -124,7 +133,6 @@ class PadDevice:
             if event.code == SYN_DROPPED:
                 self.dropped += 1
                 self._skipping = self._stale = True
-                log.debug("%s: the kernel dropped events", self.pad)
             elif event.code == SYN_REPORT:
                 self._skipping = False  # what was left of the packet that was cut is over
         elif event.type in (EV_KEY, EV_ABS) and not self._skipping:

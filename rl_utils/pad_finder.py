@@ -141,7 +141,8 @@ def choose_pad(device: str | None = None, seen: Sequence[SeenDevice] | None = No
     if not readable:
         raise UserError(f"The gamepad {fitting[0]} may not be read by you", READ_REMEDY)
     if len(readable) > 1:
-        log.info("Took %s; also fitting: %s", readable[0], ", ".join(str(pad) for pad in readable[1:]))
+        others = ", ".join(str(pad) for pad in readable[1:])
+        log.warning("Several gamepads fit: %s is read; --device chooses another: %s", readable[0], others)
     return readable[0]
 
 
@@ -170,11 +171,13 @@ def controls_of(pad: SeenDevice, profile: PadProfile) -> frozenset[Control]:
     return controls_in(profile, pad.keys, pad.axes)
 
 
-def _rank(device: SeenDevice) -> tuple[bool, int, bool, int]:
-    """Pads first, then those with more controls, then real ones before virtual ones, then those plugged in earlier."""
+def _rank(device: SeenDevice) -> tuple[bool, int, bool, bool, int]:
+    """Pads first, then more controls, then known before guessed, real before virtual, plugged in early before late."""
     if not device.is_pad:
-        return False, 0, False, -device.number
-    return True, len(controls_of(device, profile_of(device))), bool(device.driver), -device.number
+        return False, 0, False, False, -device.number
+    reading = reading_of_pad(device)
+    count = len(controls_of(device, reading.profile))
+    return True, count, not reading.is_guess, bool(device.driver), -device.number
 
 
 def _look_at(entry: Path, dev: Path) -> SeenDevice | None:

@@ -14,6 +14,8 @@ from typing import Final
 from rl_utils.controls import (
     ABS_BRAKE,
     ABS_GAS,
+    ABS_HAT2X,
+    ABS_HAT2Y,
     ABS_RX,
     ABS_RY,
     ABS_RZ,
@@ -27,7 +29,9 @@ from rl_utils.controls import (
     PLAYSTATION,
     PLAYSTATION_GENERIC,
     STEAM_VIRTUAL_PAD,
+    TRIGGERS,
     VENDOR_8BITDO,
+    VENDOR_MICROSOFT,
     VENDOR_NINTENDO,
     VENDOR_SONY,
     XPAD,
@@ -87,24 +91,39 @@ def _by_driver(ids: Mapping[str, int], driver: str, keys: Set[int], axes: Set[in
     # Only hid-generic numbers buttons in HID order, which is where BTN_C and BTN_Z get in.
     in_hid_order = {BTN_C, BTN_Z} <= keys
     by_driver = f"by its driver ({driver})" if driver else f"by its vendor ({vendor:04x})"
-    if is_own or driver == "xpad" or (vendor, product) == STEAM_VIRTUAL_PAD:
+    is_xbox = driver == "xpad" or (vendor == VENDOR_MICROSOFT and not in_hid_order)
+    if is_own or is_xbox or (vendor, product) == STEAM_VIRTUAL_PAD:
         return Reading(XPAD, by_driver)
     if driver in ("playstation", "sony") or vendor == VENDOR_SONY:
         return Reading(PLAYSTATION_GENERIC if in_hid_order else PLAYSTATION, by_driver)
     if driver == "nintendo" or (vendor == VENDOR_NINTENDO and not in_hid_order):
         return Reading(NINTENDO, by_driver)
-    if vendor == VENDOR_8BITDO and in_hid_order and product not in EIGHTBITDO_XBOX_LABELS:
-        return Reading(_with_right_stick(EIGHTBITDO, axes), "by its vendor (8BitDo, D-input mode)")
-    guessed = _with_right_stick(HID, axes)
-    return Reading(guessed, "an unknown pad, guessed from its axes", is_guess=True)
+    if vendor == VENDOR_MICROSOFT and {ABS_GAS, ABS_BRAKE} <= axes:
+        return Reading(HID, "by its vendor (Microsoft, Bluetooth)")
+    if vendor == VENDOR_8BITDO and in_hid_order:
+        labels = HID if product in EIGHTBITDO_XBOX_LABELS else EIGHTBITDO
+        return Reading(_with_right_stick(labels, axes), "by its vendor (8BitDo, D-input mode)")
+    return Reading(_guess(axes, in_hid_order=in_hid_order), "an unknown pad, guessed from its axes", is_guess=True)
+
+
+def _guess(axes: Set[int], *, in_hid_order: bool) -> PadProfile:
+    """The likeliest layout of a pad with these axes."""
+    if {ABS_HAT2X, ABS_HAT2Y} <= axes:  # Source: gamepad.rst and hid-steam.c
+        triggers = {ABS_HAT2Y: Control.LEFT_TRIGGER, ABS_HAT2X: Control.RIGHT_TRIGGER}
+        kept = {code: control for code, control in XPAD.axes.items() if control not in TRIGGERS}
+        return dataclasses.replace(XPAD, axes=kept | triggers)
+    if {ABS_GAS, ABS_BRAKE} <= axes or not {ABS_RX, ABS_RY} <= axes:
+        return _with_right_stick(HID, axes)
+    # Copies of Sony's pads, in the order of their reports.
+    return PLAYSTATION_GENERIC if in_hid_order and {ABS_Z, ABS_RZ} <= axes else XPAD
 
 
 def _with_right_stick(profile: PadProfile, axes: Set[int]) -> PadProfile:
-    """Take the right stick from RX and RY where the pad has no Z and RZ, or no pedals: those are its triggers then."""
+    """Take the right stick from RX and RY where the pad has no Z and RZ; without pedals those are its triggers."""
     if not {ABS_RX, ABS_RY} <= axes:
         return profile
     if not {ABS_GAS, ABS_BRAKE} <= axes:
-        return XPAD if profile is HID else dataclasses.replace(profile, axes=XPAD.axes)
+        return dataclasses.replace(profile, axes=XPAD.axes)
     if {ABS_Z, ABS_RZ} <= axes:
         return profile
     right = {ABS_RX: Control.RIGHT_X, ABS_RY: Control.RIGHT_Y}

@@ -17,6 +17,7 @@ from rl_utils.habits import Habits, Wish
 from rl_utils.interfaces import ControllerSource, Flag, Frame, FrameSource, Inputs, InputVector, PadEvent
 from rl_utils.pacing import LATE_SHARE, Pacer, Tick, real_time_pacer
 from rl_utils.pad_state import newest_events
+from rl_utils.resume import pad_identity
 
 PAUSED_BY_HAND = "paused by you"
 CHORD_HELD = "a chord is held"
@@ -218,6 +219,7 @@ class _Recorder:
             taken_back = self._saver.discard(round(self._habits.discard_s * self._fps))
             self.done.discards += 1
             self.done.discarded += taken_back
+            self.done.pad_activity -= round(self.done.pad_activity * taken_back / max(1, self.done.samples))
             self._count(-taken_back)
             self._segments.interrupt()
 
@@ -227,8 +229,8 @@ class _Recorder:
 
     def _identity(self) -> tuple[object, ...]:
         """Tells whether the same pad and the same game are still there, once they can be looked at again."""
-        pad, frames = self._pad.info, self._frames.info
-        return pad.name, pad.profile, pad.ids, pad.ranges, frames.wm_class, frames.is_arena
+        info = self._frames.info
+        return pad_identity(self._pad.info), info.wm_class, info.is_arena
 
 
 def _flags(frame: Frame, tick: Tick | None, pacer: Pacer | None, *, after_pause: bool) -> int:

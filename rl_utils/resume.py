@@ -76,7 +76,7 @@ def open_resumable(
         "size": list(size),
         "codec": codec,
         "window": frames.wm_class,
-        "gamepad": _identity(plain(pad)),
+        "gamepad": pad_identity(pad),
         "start of the machine": boot_id(),
     }
     then: dict[str, Any] = {
@@ -86,7 +86,7 @@ def open_resumable(
         "size": session.get("size"),
         "codec": session.get("codec"),
         "window": session.get("window", {}).get("wm_class"),
-        "gamepad": _identity(session.get("pad", {})),
+        "gamepad": pad_identity(session.get("pad", {})),
         "start of the machine": session.get("boot_id"),
     }
     other = [name for name in now if now[name] != then[name]]
@@ -100,6 +100,11 @@ def open_resumable(
     )
 
 
-def _identity(pad: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells one pad from another; its path may change whenever it is plugged in."""
-    return tuple(pad.get(name) for name in ("name", "profile", "ids", "ranges", "state_names"))
+def pad_identity(pad: PadInfo | Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells one pad from another, as it is or as session.json holds it.
+
+    Its path changes whenever it is plugged in, and where its sticks rest whenever it is opened: neither counts.
+    """
+    about = plain(pad)
+    ends = {name: (low, high) for name, (low, _, high) in about.get("ranges", {}).items()}
+    return (*(about.get(name) for name in ("name", "profile", "ids", "codes", "state_names")), ends)

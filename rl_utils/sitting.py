@@ -72,14 +72,21 @@ class Sitting:
         if not saver.samples:
             return f"Nothing was recorded ({done.problem or done.ended_by or 'stopped at once'})."
         size = f"{saver.bytes_written / 1e6:.0f} MB, {saver.gb_per_hour:.1f} GB per hour"
-        habits = f"; {done.marks} marks, {done.discarded} frames discarded" if done.marks or done.discards else ""
-        return (
-            f"{saver.folder}: {saver.samples} frames, {done.recorded_s / 60:.1f} min, {done.gaps} gaps, {size}.\n"
-            f"{done.late} late ticks, {done.missed} missed, {saver.dropped} dropped{habits};"
-            f" ended: {'the disk' if self.error else done.ended_by}.\n"
-            f"Delay: {self.delay}.\n"
-            f"Verdict: {self.verdict}."
+        habits = (
+            f"; {_count(done.marks, 'mark')}, {done.discarded} frames discarded" if done.marks or done.discards else ""
         )
+        return (
+            f"{saver.folder}: {saver.samples} frames, {saver.recorded_s / 60:.1f} min,"
+            f" {_count(done.gaps, 'gap')}, {size}.\n"
+            f"{done.late} late ticks, {done.missed} missed, {saver.dropped} dropped{habits};"
+            f" ended: {'too early, see below' if self.error else done.ended_by}.\n"
+            f"Delay: {self.delay or 'not estimated'}.\n"
+            f"Verdict: {self.verdict or 'not judged'}."
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def run_sitting(config: CollectConfig, devices: Devices, *, limit: int | None) -> Sitting:
@@ -96,7 +103,8 @@ def run_sitting(config: CollectConfig, devices: Devices, *, limit: int | None) -
     frames, pad = devices.frames, devices.pad
     info = frames.info
     size = f"{info.native_size[0]}x{info.native_size[1]}"
-    log(f'Recording "{info.title}" {size} by {info.backend}, pad: {pad.info.name}.')
+    read_as = f", read as {pad.info.profile}, {pad.info.reason}" if pad.info.reason else ""
+    log(f'Recording "{info.title}" {size} by {info.backend}, pad: {pad.info.name}{read_as}.')
     if info.reason:
         log(f"Not the fastest way to capture: {info.reason}.")
     quality = QualityMonitor(config.fps, has_pad=config.pad != "none")
@@ -189,7 +197,7 @@ def _judge(
     try:
         (recording,) = open_recordings([saver.folder])
         with recording:
-            if saver.discarded or not whole:
+            if saver.discarded or saver.dropped or not whole:
                 verdict = assess_recording(recording)
             if real_time:
                 delay = estimate_delay(recording)
@@ -235,7 +243,8 @@ class _Cues:
 
 
 def _status(done: RecordProgress, quality: QualityMonitor, saver: BatchSaver, config: CollectConfig) -> str:
-    head = f"paused: {done.problem}" if done.problem else f"recording {quality.rate_hz:.1f} fps, focused"
+    paused = "" if done.problem == PAUSED_BY_HAND else "paused: "
+    head = f"{paused}{done.problem}" if done.problem else f"recording {quality.rate_hz:.1f} fps, focused"
     room = f" for {saver.free_bytes / 1e9 / saver.gb_per_hour:.1f} h" if saver.gb_per_hour else ""
     disk = (
         f"{saver.bytes_written / 1e6:.0f} MB, {saver.gb_per_hour:.1f} GB/h, {saver.free_bytes / 1e9:.0f} GB free{room}"

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from rl_utils.controls import REST, STICKS, TRIGGERS, Control
-from rl_utils.interfaces import ControllerSource, Device, InputVector, Person
+from rl_utils.interfaces import ControllerSource, Device, InputVector, PadInfo, Person
 from rl_utils.safety import mask_menu
 
 STICK_TOUCH: Final = 0.15
@@ -63,6 +63,11 @@ class TouchMonitor(Device):
         self._known = self.last
         self.reason = ""
         """What was touched first; "" while nothing was."""
+
+    @property
+    def info(self) -> PadInfo:
+        """The pad that is watched."""
+        return self._pad.info
 
     @property
     def connected(self) -> bool:
@@ -131,6 +136,11 @@ class PadTakeover(Person):
         self._allow_menu = allow_menu
         self._holds = False
         self._busy_ns = 0
+
+    @property
+    def info(self) -> PadInfo:
+        """Their own pad."""
+        return self._touch.info
 
     @property
     def lost(self) -> str:

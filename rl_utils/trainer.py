@@ -303,7 +303,8 @@ class Trainer:
         self._log.scalars({f"held-out/{k}": v for k, v in row.items() if k not in ("epoch", "step")}, state.step)
         self._log.history(state.history)
         loss = held_out.pop("loss")
-        if not state.best or loss < state.best["loss"]:
+        # After --init the held-out play may have been learnt before: it cannot rank the passes, so the newest is taken.
+        if self._config.init is not None or not state.best or loss < state.best["loss"]:
             state.stale = 0
             state.best = {"loss": loss, "epoch": state.epoch, "seconds": state.seconds, "held_out": held_out}
             self._save(BEST)

@@ -35,7 +35,19 @@ FIRST_WEIGHT: Final = 2
 ROUND_LR: Final = 0.6
 """Highest learning rate after coach rounds, as a share of --lr. Source: facts of this project, learning 2.1."""
 MAY_CHANGE: Final = frozenset(
-    {"data", "out", "epochs", "minutes", "patience", "cache_gb", "device", "threads", "resume", "coach"}
+    {
+        "data",
+        "out",
+        "epochs",
+        "minutes",
+        "patience",
+        "cache_gb",
+        "device",
+        "threads",
+        "resume",
+        "coach",
+        "coach_minutes",
+    }
 )
 """Settings that a resumed run may change: they do not decide what is learnt from which batch. (Where the data lies
 may change, what it is may not.) With more --epochs or --minutes the schedule is stretched."""
@@ -185,14 +197,19 @@ def _open_folder(config: TrainConfig) -> Checkpoint | None:
     if config.resume:
         if not last.exists():
             raise UserError(
-                f"{config.out} holds no {LAST} to go on from", "Leave --resume away, or name the run's folder"
+                f"{config.out} holds no {LAST} to go on from",
+                "Name the folder of a run that does",
             )
         checkpoint = load_checkpoint(last)
         if not checkpoint.resume:
             raise UserError(f"{last} holds no state to go on from", f"It may be a copy of {BEST}; start a new run")
         return checkpoint
-    if last.exists() or (config.out / BEST).exists():
+    if last.exists():
         raise UserError(f"{config.out} already holds a run", "Add --resume to go on with it, or choose another --out")
+    if (config.out / BEST).exists():
+        raise UserError(
+            f"{config.out} holds the {BEST} of a run without its {LAST}", "Choose another --out, or move that file away"
+        )
     try:
         config.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -87,8 +87,17 @@ def choose(
 
     Returns:
         (N,) bool.
+
+    Raises:
+        UserError: A stretch begins after the end.
     """
     times = timeline.times_s
+    late = [span for span in drop if span[0] >= timeline.duration_s]
+    if late:
+        begin, end = late[0]
+        raise UserError(
+            f"{begin:g}-{end:g} is after the end at {timeline.duration_s:.1f} s", "Name stretches before it"
+        )
     keep: Mask = (times >= start_s) & (times < (np.inf if end_s is None else end_s))
     for begin, end in drop:
         keep &= (times < begin) | (times >= end)
@@ -122,8 +131,9 @@ def trim(recording: Recording, keep: Mask, out: Path) -> Trimmed:
             os.close(lock)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
+        why = os.strerror(error.errno) if error.errno else str(error)
         raise UserError(
-            f"The disk of {out} cannot take it ({error.strerror})", "Free some space, or choose another --out"
+            f"The disk of {out} cannot take it ({why})", "Free some space, or choose another --out"
         ) from error
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

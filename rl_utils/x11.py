@@ -57,7 +57,7 @@ def open_display(name: str | None = None) -> Display:
             )
         raise UserError(
             "There is no display (DISPLAY is not set)",
-            'Start this in a terminal of your desktop session, or without any screen under "xvfb-run"',
+            'Start this in a terminal of your desktop, or make a screen: "Xvfb :99 &", "export DISPLAY=:99"',
         )
     # libxcb tries first: when the connection fails, python-xlib would leave its socket to the garbage collector.
     try:

@@ -106,7 +106,8 @@ class Pad(ControllerSource):
     @property
     def info(self) -> PadInfo:
         another = self._another_after is not None and self._asked > self._another_after
-        return PadInfo("another pad" if another else "pad")
+        # A worn stick rests elsewhere whenever it is opened.
+        return PadInfo("another pad" if another else "pad", ranges={"left_x": (0, 120 + self._asked % 7, 255)})
 
     def close(self) -> None:
         """Nothing to free."""

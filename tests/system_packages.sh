@@ -7,6 +7,10 @@ for package in "$@"; do
   case $package in
     xvfb) command -v Xvfb >/dev/null 2>&1 || missing="$missing $package" ;;
     xwayland) command -v Xwayland >/dev/null 2>&1 || missing="$missing $package" ;;
+    dbus-daemon) command -v dbus-run-session >/dev/null 2>&1 || missing="$missing $package" ;;
+    gstreamer1.0-tools) command -v gst-launch-1.0 >/dev/null 2>&1 || missing="$missing $package" ;;
+    gstreamer1.0-pipewire) gst-inspect-1.0 pipewiresink >/dev/null 2>&1 || missing="$missing $package" ;;
+    gstreamer1.0-plugins-base) gst-inspect-1.0 videotestsrc >/dev/null 2>&1 || missing="$missing $package" ;;
     x11-utils) command -v xprop >/dev/null 2>&1 || missing="$missing $package" ;;
     *) command -v "$package" >/dev/null 2>&1 || missing="$missing $package" ;;
   esac

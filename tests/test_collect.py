@@ -111,7 +111,7 @@ def test_hot_keys_of_a_running_recording(x_display: str, tmp_path: Path, monkeyp
     for said in ("Marked: episode 2 begins.", "Discarded the last 1.0 s (30 frames).", "Paused by you."):
         assert said in stderr
     assert "90 frames" in stdout
-    assert "1 marks, 30 frames discarded" in stdout
+    assert "1 mark, 30 frames discarded" in stdout
     (recording,) = open_recordings([out])
     with recording:
         assert len(recording) == 90
@@ -253,6 +253,18 @@ def test_without_a_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "DISPLAY" in one_line(capsys)
 
 
+def test_ctrl_c_while_waiting_for_the_game(x_display: str, tmp_path: Path) -> None:
+    """Who starts the recorder too early and thinks better of it must not be answered with a traceback."""
+    with running(["collect.py", "--out", str(tmp_path / "r"), "--pad", "none"]) as child:
+        assert child.stderr is not None
+        assert child.stderr.readline() == "Waiting for the game's window, at most 60 s.\n"
+        child.send_signal(signal.SIGINT)
+        _, stderr = child.communicate(timeout=20)
+    assert child.returncode == 0, stderr
+    assert stderr.strip().endswith("Stopped before anything was recorded.")
+    assert not (tmp_path / "r").exists()
+
+
 def test_without_the_window(x_display: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The game may not run yet, or carry another title."""
     assert collect.main(["--out", str(tmp_path), "--pad", "none", "--wait", "0.5"]) == 2
@@ -278,6 +290,7 @@ def test_without_a_pad(x_display: str, tmp_path: Path, capsys: pytest.CaptureFix
 
 ON_A_SMALL_DISK = """
 mount -t tmpfs -o size=64m tmpfs "$1" || exit 99
+head -c 28000000 /dev/zero > "$1/of somebody else"
 shift
 "$@"
 code=$?
@@ -308,7 +321,7 @@ def test_a_small_disk_ends_the_recording_in_order(tmp_path: Path) -> None:
     assert "is full" in last
     assert "what was recorded is safe" in last
     assert "Traceback" not in done.stderr
-    assert "ended: the disk" in done.stdout
+    assert "ended: too early, see below" in done.stdout
     assert "GB per hour" in done.stdout
     assert int((copy / "free").read_text()) > 8_000_000
     assert not list(copy.rglob("*.part"))

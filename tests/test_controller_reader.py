@@ -164,6 +164,8 @@ def test_raw_events_are_handed_over_once(reader: ControllerReader, xpad: object)
     """The recording keeps them, so that finer timing than one frame can be learnt later."""
     from tests.pads import send
 
+    state = reader.take_events()
+    assert {(event.type, event.code) for event in state} >= {(EV_KEY, c.BTN_SOUTH), (EV_ABS, c.ABS_Z)}
     send(xpad, (EV_KEY, c.BTN_WEST, 1), (EV_ABS, c.ABS_RX, 1000))
     assert reader.take_events() == (), "not consumed yet"
     now(reader)

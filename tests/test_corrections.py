@@ -41,10 +41,12 @@ def train(data: tuple[Path, ...], out: Path, **changes: object) -> Outcome:
 
 def test_a_run_begins_with_the_weights_it_is_given(play: Path, first: Path, tmp_path: Path) -> None:
     """Learning on must not begin from nothing, else each round of corrections costs a whole training."""
-    train((play,), tmp_path / "on", init=first, lr=1e-12, weight_decay=0.0, ema=0.0, seed=7)
-    given, found = load_checkpoint(first).weights, load_checkpoint(tmp_path / "on" / "best.pt").weights
+    train((play,), tmp_path / "on", init=first, lr=1e-12, weight_decay=0.0, ema=0.0, seed=7, epochs=2)
+    best = load_checkpoint(tmp_path / "on" / "best.pt")
+    given, found = load_checkpoint(first).weights, best.weights
     moved = [n for n in given if "running" not in n and "num_batches" not in n and not np.allclose(given[n], found[n])]
     assert not moved
+    assert best.metrics["epoch"] == 2, "held-out play that was learnt before cannot say which pass is best"
 
 
 @pytest.mark.parametrize(

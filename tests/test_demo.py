@@ -42,5 +42,9 @@ def test_demo_ends_in_a_report(
 def test_a_budget_stays_within_its_minutes(minutes: float) -> None:
     """`make demo MINUTES=60` must not take two hours; recording directly takes an eighth of the play at most."""
     budget = Budget.of(minutes, cores=2)
-    spent = budget.live_s / 60 + budget.direct_s / 60 / 6 + budget.train_min + budget.drive_min
+    played = (budget.live_s + budget.recorders * budget.direct_s) / 60
+    coached = budget.coach_rounds * budget.coach_min
+    seen = budget.epochs * played + budget.coach_rounds * (played + coached)
+    learning = seen * 1800 / 1000 / 60  # 1000 samples per second
+    spent = budget.live_s / 60 + budget.direct_s / 60 / 6 + coached / 10 + learning + budget.drive_min
     assert spent <= max(minutes, 3)

@@ -17,11 +17,13 @@ import torch
 
 import collect
 import eval as eval_script
+from rl_utils.config import TrainConfig
 from rl_utils.controls import AXES, BUTTONS, NAMES, REST, Control
 from rl_utils.dataset import make_samples
 from rl_utils.interfaces import Flag, Source
 from rl_utils.model import RocketNet
 from rl_utils.recordings import open_recordings
+from rl_utils.training_run import run_training
 from tests.arena_process import running, running_arena
 from tests.x11_window import xdotool
 
@@ -172,6 +174,7 @@ def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
     with driven:
         taken = np.flatnonzero(driven.source == Source.TAKEOVER)
         assert len(taken) > 5
+        assert "keyboard" in driven.meta["takeover_pad"]["name"]
         assert np.array_equal(taken, np.arange(taken[0], taken[-1] + 1))
         assert taken[-1] < len(driven) - 1, "the bot drove again"
         assert (driven.inputs[taken[:3], Control.LEFT_TRIGGER] == 1).any()
@@ -214,6 +217,21 @@ def test_corrections_in_direct_mode_are_what_training_learns(article_checkpoint:
         assert (samples.weights == 2).all()
         steering = driven.inputs[driven.source == Source.TAKEOVER, Control.LEFT_X]
         assert steering.std() > 0.1
+
+
+def test_a_policy_that_sees_the_state_is_corrected_and_its_states_are_recorded(recording: Path, tmp_path: Path) -> None:
+    """Rounds of corrections can be tried in seconds where no network has to look at pictures."""
+    settings = TrainConfig((recording,), tmp_path / "run", model="state", epochs=1, batch_size=8, val_gap_s=0.1)
+    run_training(settings, stop=lambda: False)
+    options = ["--frames", "arena", "--sink", "arena", "--situation", "training", "--seed", "1", "--minutes", "0.2"]
+    options += ["--takeover", "expert", "--record", str(tmp_path / "r")]
+    assert eval_script.main(["--checkpoint", str(tmp_path / "run" / "best.pt"), *options]) == 0
+    (played,), (driven,) = open_recordings([recording]), open_recordings([tmp_path / "r"])
+    with played, driven:
+        assert driven.state_names == played.state_names
+        assert driven.state is not None
+        assert np.isfinite(driven.state).all()
+        assert (np.abs(np.diff(driven.state, axis=0)).max(axis=1) > 0).mean() > 0.9, "each frame has its own"
 
 
 def wait_for_socket(path: Path) -> Path:

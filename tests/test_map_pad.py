@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -174,6 +175,14 @@ def test_an_unknown_pad_is_mapped_and_then_read(own_config_folder: Path) -> None
                 return (EV_ABS, code, 0 if control in upside_down else 255), (EV_ABS, code, 128)
             return None
 
+        command = [sys.executable, "-m", "rl_utils.doctor", "--map"]
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+            process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=30)[0] == "Stopped. Nothing was stored.\n"
+            assert process.returncode == 0
+        assert load_mapping(IDS) is None
         result = dialogue(pad, [press(Control.SOUTH), *(press(control) for control, _, _ in QUESTIONS)])
         assert str(own_config_folder) in result
         assert "Without: mode, thumbl, thumbr, hat_x, hat_y." in result

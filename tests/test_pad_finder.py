@@ -213,6 +213,7 @@ def test_a_pad_without_a_node_is_explained(machine: Machine) -> None:
         ("xpad", 0x2DC8, GENERIC_KEYS, PEDAL_AXES, "xpad"),
         ("microsoft", 0x45E, GENERIC_KEYS, PEDAL_AXES, "hid"),
         ("hid-generic", 0x1234, GENERIC_KEYS, PEDAL_AXES, "hid"),
+        ("hid-generic", 0x0F0D, GENERIC_KEYS, XBOX_AXES, "playstation-generic"),  # a copy of a Sony pad
     ],
 )
 def test_the_driver_decides_how_a_pad_is_read(
@@ -248,6 +249,16 @@ def test_a_guessed_layout_is_called_a_guess(machine: Machine) -> None:
     assert readings["No Name"].is_guess
     assert not readings["Xbox 360 Wired Controller"].is_guess
     assert readings["Xbox 360 Wired Controller"].reason == "by its driver (xpad)"
+    assert choose_pad(None, machine.seen()).name == "Xbox 360 Wired Controller", "a known pad comes first"
+
+
+def test_a_steam_decks_triggers_are_found(machine: Machine) -> None:
+    """They are on axes that no other pad uses; read as buttons, the throttle would be all or nothing."""
+    axes = (*STICKS, c.ABS_HAT2X, c.ABS_HAT2Y, c.ABS_HAT0X, c.ABS_HAT0Y)
+    machine.add(0, "Steam Deck", ids=(0x28DE, 0x1205), keys=(*XBOX_KEYS, c.BTN_TL2, c.BTN_TR2), axes=axes)
+    profile = profile_of(machine.seen()[0])
+    assert profile.axes[c.ABS_HAT2X] is c.Control.RIGHT_TRIGGER
+    assert not profile.axis_keys
 
 
 def test_a_d_pad_of_buttons_stands_in_for_the_axes(machine: Machine) -> None:

@@ -143,6 +143,7 @@ def test_discarding_takes_back_what_was_recorded_last(tmp_path: Path, clock: Sim
         assert np.allclose(recording.inputs[:, Control.LEFT_X], np.array(numbers(recording)) / 100)
         assert np.flatnonzero(np.diff(recording.segment)).tolist() == [6, 14]
         assert (done.discards, done.discarded, recording.meta["discarded"]) == (2, 10, 10)
+        assert 0 < done.pad_activity <= done.samples
         told = [(event["code"], event["value"]) for event in recording.events]
         assert told[0] == (Control.SOUTH, 1)
         assert sorted(told[1:]) == [(Control.SOUTH, 0), (Control.EAST, 1)]

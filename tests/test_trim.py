@@ -9,6 +9,8 @@ import pytest
 
 import playback
 from rl_utils.controls import REST, Control
+from rl_utils.dataset import make_samples
+from rl_utils.errors import UserError
 from rl_utils.recordings import Recording, open_recordings
 from tests.learning_data import record
 from tests.recordings_kit import SIZE, pictures, record_session, vectors, write_article_file
@@ -64,8 +66,9 @@ def test_idle_time_goes(tmp_path: Path) -> None:
 
 def test_the_articles_files_become_a_session(tmp_path: Path) -> None:
     """Old recordings are worth curating, too."""
-    write_article_file(tmp_path / "1700000000000_batch.h5", pictures(range(60)), vectors(range(60)))
-    assert playback.main(["trim", str(tmp_path), "--out", str(tmp_path / "good"), "--end", "0.99"]) == 0
+    (tmp_path / "old").mkdir()
+    write_article_file(tmp_path / "old" / "1700000000000_batch.h5", pictures(range(60)), vectors(range(60)))
+    assert playback.main(["trim", str(tmp_path / "old"), "--out", str(tmp_path / "good"), "--end", "0.99"]) == 0
     part = trimmed(tmp_path / "good")
     assert not part.is_article
     assert part.size == SIZE
@@ -81,6 +84,7 @@ def test_the_articles_files_become_a_session(tmp_path: Path) -> None:
         (["--drop", "9-3"], "9-3 is not a stretch of time"),
         (["--start", "3", "--end", "2"], "is not after --start"),
         (["--start", "100"], "Nothing of the 3.0 s would stay"),
+        (["--drop", "0-1", "50-60"], "50-60 is after the end at 3.0 s"),
     ],
 )
 def test_mistakes_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
@@ -89,6 +93,19 @@ def test_mistakes_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], a
     assert playback.main(["trim", str(folder), "--out", str(tmp_path / "good"), *arguments]) == 2
     assert said in error_line(capsys)
     assert not (tmp_path / "good").exists()
+
+
+def test_a_part_is_never_learnt_from_beside_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is held out of one would be in the other, and the network would look better than it is."""
+    folder = record_session(tmp_path / "all", 90)
+    for out in (tmp_path / "all", folder / "good", tmp_path):
+        assert playback.main(["trim", str(tmp_path / "all"), "--out", str(out), "--start", "1"]) == 2
+        assert "would see both" in error_line(capsys)
+    assert playback.main(["trim", str(folder), "--out", str(tmp_path / "good"), "--start", "1"]) == 0
+    recordings = open_recordings([tmp_path])
+    assert len(recordings) == 2
+    with pytest.raises(UserError, match="is a part of"):
+        make_samples(recordings, val_share=0.1, val_gap_s=0.1, action_shift_ms=0, seed=0)
 
 
 def test_a_damaged_picture_leaves_no_half_session(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,7 @@ class Game:
         """Let the scripted driver watch whoever drives from outside: `labels` is what it would press, `coach` when."""
         if on == (self.coach is not None):
             return
+        assert not on or self.driver is None, "the car is driven by a driver already"
         self.coach = Coach() if on else None
         self.driver = make_driver("expert") if on else None
         if self.driver is not None:

@@ -38,10 +38,15 @@ from rl_utils.interfaces import ControllerSink, ControllerSource, Inputs, InputV
 
 ANSWER_S: Final = 3.0
 """How long the arena may take to answer a new client: it looks once per picture."""
-STATS_S: Final = 0.5
+STATS_S: Final = 5.0
+"""A busy machine may draw a picture a second; nobody drives any more when this is asked for."""
 RETRY_S: Final = 0.5
 MAX_WAITING: Final = 1200
 """States kept for `at` (20 s); older ones count only as the state."""
+
+
+class _RefusedError(UserError):
+    """The arena is there and does not want us."""
 
 
 class _Link:
@@ -92,12 +97,18 @@ class _Link:
         return packet
 
     def try_again(self) -> bool:
-        """While the arena is gone, look for a new one now and then; True when one was found just now."""
+        """While the arena is gone, look for a new one now and then; True when one was found just now.
+
+        Raises:
+            UserError: The new one refuses us.
+        """
         if self._socket is not None or self._closed or time.monotonic() < self._retry_at:
             return False
         self._retry_at = time.monotonic() + RETRY_S
         try:
             self._connect(0.1)
+        except _RefusedError:
+            raise
         except UserError:
             return False
         return True
@@ -132,7 +143,7 @@ class _Link:
         if packet[0] != Kind.WELCOME:
             link.close()
             problem = str(answer.get("problem", "The arena refuses"))
-            raise UserError(problem, str(answer.get("remedy", "Start it again")))
+            raise _RefusedError(problem, str(answer.get("remedy", "Start it again")))
         link.setblocking(False)
         self._socket, self.about = link, answer
 
@@ -196,7 +207,7 @@ class ArenaPad(ControllerSource):
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """Driver, situation and seed of the arena."""
+        """Driver, situation, seed and process of the arena."""
         return self._link.about
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -64,6 +65,7 @@ class Live:
         self._server = LinkServer(
             config.socket,
             about={
+                "pid": os.getpid(),
                 "driver": config.driver,
                 "situation": config.situation,
                 "seed": config.seed,

@@ -6,13 +6,10 @@ plays which start, in what order or beside how many others.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,10 +17,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from rl_utils.arena.driver import ConstantDriver, Driver, make_driver
+from rl_utils.arena.play_pool import play_pool
 from rl_utils.arena.snapshot import TICK_HZ
 from rl_utils.arena.world import DECISION_TICKS, Events, World
 from rl_utils.controls import REST, Control
-from rl_utils.errors import UserError
 from rl_utils.interfaces import InputVector, Policy
 
 if TYPE_CHECKING:
@@ -184,21 +181,12 @@ def play_all(
 def _play_in_processes(
     spec: PlayerSpec, situation: str, seeds: Sequence[int], workers: int, report: Progress
 ) -> list[Rollout]:
-    # Spawned, not forked: a forked child would inherit torch's threads as they stood.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(spec,))
-    try:
+    with play_pool(workers, _prepare_worker, spec) as pool:
         futures = [pool.submit(_play_in_worker, situation, seed) for seed in seeds]
         for done, future in enumerate(as_completed(futures), 1):
             future.result()
             report(done)
         return [future.result() for future in futures]
-    except BrokenProcessPool as error:
-        raise UserError(
-            "A process that played was ended from outside", "Free some memory or use fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 class _Worker:
@@ -209,7 +197,6 @@ class _Worker:
 
 
 def _prepare_worker(spec: PlayerSpec) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the parent, which ends the pool
     _Worker.spec = spec
 
 

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from rl_utils.arena.paired import Difference, Earlier, compare, read_score
 from rl_utils.arena.rates import Rate, rate
 from rl_utils.arena.rollout import PlayerSpec, Rollout, play_all
 from rl_utils.arena.situations import SCORING_SEEDS, check_situation, next_seed
@@ -17,6 +18,8 @@ from rl_utils.config import ScoreConfig, parse_config
 from rl_utils.console import log, progress
 from rl_utils.controls import BUTTONS
 from rl_utils.errors import UserError, user_errors
+
+COUNTED: Final = ("goals", "touches", "own_goals")
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score a policy or a driver and print the result."""
     config = parse_config(ScoreConfig, argv, prog="python -m rl_utils.arena score")
     spec, name = _player(config)
+    earlier = read_score(config.against) if config.against is not None else None
+    if earlier is not None:
+        _check_comparable(earlier, config)
     result = score(
         spec,
         name=name,
@@ -122,10 +128,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if config.checkpoint is not None and not result.held_out:
         log(f"Seeds below {SCORING_SEEDS} may have been trained on: this score is not held out.")
+    differences = {} if earlier is None else {w: compare(result.rollouts, earlier, w) for w in COUNTED}
     if config.json is not None:
-        _write(result, config.json)
+        against = {} if earlier is None else {"name": earlier.name, **{w: asdict(d) for w, d in differences.items()}}
+        _write(result.as_table() | ({"against": against} if against else {}), config.json)
     print(_text(result))
+    if earlier is not None:
+        print(_comparison(differences, earlier.name))
     return 0
+
+
+def _check_comparable(earlier: Earlier, config: ScoreConfig) -> None:
+    if earlier.situation != config.situation:
+        raise UserError(
+            f"{config.against} was played in {earlier.situation}", f"Add --situation {earlier.situation} to compare"
+        )
+    if config.seed not in earlier.episodes:
+        first = min(earlier.episodes)
+        raise UserError(f"{config.against} does not have the start {config.seed}", f"Add --seed {first} to compare")
 
 
 def _player(config: ScoreConfig) -> tuple[PlayerSpec, str]:
@@ -148,10 +168,10 @@ def _mean_inputs(recording: Path) -> tuple[float, ...]:
     return tuple(held.tolist())
 
 
-def _write(result: Score, file: Path) -> None:
+def _write(table: dict[str, Any], file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(result.as_table(), indent=1) + "\n")
+        file.write_text(json.dumps(table, indent=1) + "\n")
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror})", "Choose another --json") from error
 
@@ -165,4 +185,15 @@ def _text(result: Score) -> str:
     for label, value in (("goals", result.goals), ("touches", result.touches), ("own goals", result.own_goals)):
         lines.append(f"{label:<12}{value.per_min:>8.2f}   {value.low:.2f} to {value.high:.2f}")
     lines.append(f"{'stick jerk':<12}{result.stick_jerk:>8.4f}")
+    return "\n".join(lines)
+
+
+def _comparison(differences: dict[str, Difference], name: str) -> str:
+    lines = []
+    for what, found in differences.items():
+        label = f"{what.replace('_', ' ')} - {name}"
+        lines.append(
+            f"{label}: {found.per_min:+.2f} per minute, {found.low:.2f} to {found.high:.2f}, p = {found.p:.4f} "
+            f"({found.starts} starts of both)"
+        )
     return "\n".join(lines)

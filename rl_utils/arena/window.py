@@ -72,7 +72,7 @@ class ArenaWindow:
         if not os.environ.get("DISPLAY"):
             raise UserError(
                 "The arena's window needs an X display (DISPLAY is not set)",
-                'Start it in a terminal of your desktop session, or without any screen under "xvfb-run"',
+                'Start it in a terminal of your desktop, or make a screen: "Xvfb :99 &", "export DISPLAY=:99"',
             )
         os.environ.update(_ENVIRONMENT)
         try:
@@ -92,7 +92,7 @@ class ArenaWindow:
             pygame.display.quit()
             raise UserError(
                 f"The display {os.environ['DISPLAY']} cannot be used ({error})",
-                'Check that its X server is running, or use "xvfb-run"',
+                'Check that its X server is running, or make a screen: "Xvfb :99 &", "export DISPLAY=:99"',
             ) from error
         # Text input would eat dead keys and open an on-screen keyboard on some desktops.
         pygame.key.stop_text_input()
