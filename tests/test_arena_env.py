@@ -74,7 +74,9 @@ def test_ten_thousand_steps_with_goals_and_demolitions() -> None:
         inputs[Control.LEFT_X] = np.clip(0.5 + 6 * obs[aim + 1], 0, 1) if obs[aim] > 0 else chance.random()
         return inputs
 
-    env = make_env("training", seed=3, blue=2, orange=2, others={"orange-1": "expert", "blue-1": "expert"})
+    # Where a destroyed car comes back is up to RocketSim's own chance: short episodes make all of it certain to happen.
+    experts = {"orange-1": "expert", "blue-1": "expert"}
+    env = make_env("training", seed=3, blue=2, orange=2, others=experts, limit_s=12)
     names = [name for part in env.obs_builder.parts for name in part.names]
     aim = names.index("seen_opponent_1_position_forward")
     assert isinstance(env, RLGym)

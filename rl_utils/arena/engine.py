@@ -43,6 +43,7 @@ class ArenaEngine(TransitionEngine[Any, GameState, Actions]):  # type: ignore[mi
     """RocketSim for RLGym.
 
     Its states are ours (`gamestate`); it takes RLGym's own as well. An action takes effect at once, not a tick later.
+    The same actions give the same match until a car is demolished: where it comes back is up to RocketSim's chance.
 
     Args:
         drivers: Agent → who drives its car instead. These are no agents of the environment, but cars in its states.
