@@ -99,6 +99,8 @@ class Verdict:
         return asdict(self)
 
     def __str__(self) -> str:
+        if self.good and self.duration_s <= SETTLE_S:
+            return f"nothing wrong, but {self.duration_s:.1f} s are too short to judge"
         return "good" if self.good else "bad: " + "; ".join(self.reasons)
 
 

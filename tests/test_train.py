@@ -31,7 +31,7 @@ def test_a_recording_becomes_a_policy(play: Path, tmp_path: Path, capsys: pytest
     printed = capsys.readouterr()
     assert f"{run / 'best.pt'} drives" in printed.out
     assert "| left_x | error |" in printed.out
-    assert "Settings are in " in printed.err
+    assert (run / "config.toml").exists()
     policy = load_policy(run / "best.pt")
     assert policy.act(marker_play(1)[0][0]).shape == (19,)
 
