@@ -122,7 +122,8 @@ def check_gamepad() -> list[Finding]:
     try:
         pad = choose_pad(seen=seen)
     except UserError as error:
-        findings = [missing("gamepad", error)]
+        arena = UserError(error.problem, f"{error.remedy}. In the practice arena none is needed (--pad arena)")
+        findings = [missing("gamepad", arena)]
     else:
         also = [str(device) for device in seen if device.is_pad and device.path != pad.path]
         reading = reading_of_pad(pad)

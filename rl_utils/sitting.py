@@ -130,7 +130,7 @@ def run_sitting(config: CollectConfig, devices: Devices, *, limit: int | None) -
             quality.update(frame.image, inputs.values, frame.t_ns, flags)
         cues.update(done)
         if line.due():
-            line.show(_status(done, quality, saver, config))
+            line.show(_status(done, quality, saver, config, limit=limit, real_time=frames.real_time))
 
     try:
         with saver:
@@ -242,13 +242,23 @@ class _Cues:
         log(text)
 
 
-def _status(done: RecordProgress, quality: QualityMonitor, saver: BatchSaver, config: CollectConfig) -> str:
+def _status(
+    done: RecordProgress,
+    quality: QualityMonitor,
+    saver: BatchSaver,
+    config: CollectConfig,
+    *,
+    limit: int | None,
+    real_time: bool,
+) -> str:
     paused = "" if done.problem == PAUSED_BY_HAND else "paused: "
-    head = f"{paused}{done.problem}" if done.problem else f"recording {quality.rate_hz:.1f} fps, focused"
+    pace = f" {quality.rate_hz:.1f} fps, focused" if real_time else ""
+    head = f"{paused}{done.problem}" if done.problem else f"recording{pace}"
+    aim = "" if limit is None else f" of {limit}"
     room = f" for {saver.free_bytes / 1e9 / saver.gb_per_hour:.1f} h" if saver.gb_per_hour else ""
     disk = (
         f"{saver.bytes_written / 1e6:.0f} MB, {saver.gb_per_hour:.1f} GB/h, {saver.free_bytes / 1e9:.0f} GB free{room}"
     )
     share = done.pad_activity / done.samples if done.samples else 0.0
     pad = "no pad" if config.pad == "none" else f"pad moves in {share:.0%} of frames"
-    return f"{head} | {done.samples} frames, {done.late} late, {saver.dropped} dropped | {disk} | {pad}"
+    return f"{head} | {done.samples}{aim} frames, {done.late} late, {saver.dropped} dropped | {disk} | {pad}"
