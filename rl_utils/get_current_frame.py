@@ -64,6 +64,9 @@ class MssGrabber:
     def confirm(self, *, changed: bool) -> None:
         """Nothing to learn from it."""
 
+    def hide(self) -> None:
+        """Nothing is kept of a minimised window."""
+
     def grab(self, window: GameWindow) -> NDArray[np.uint8]:
         """Return the window's pixels, (height, width, 4) uint8 BGRX.
 
@@ -147,6 +150,14 @@ class FrameGrabber(Device):
             UserError: The X server is gone.
         """
         self._grabber.confirm(changed=changed)
+
+    def hide(self) -> None:
+        """Say that the window is minimised: when it comes back, its pixels are its own only once it has drawn them.
+
+        Raises:
+            UserError: The X server is gone.
+        """
+        self._grabber.hide()
 
 
 class WindowFrames(FrameSource):
@@ -234,6 +245,8 @@ class WindowFrames(FrameSource):
         self._problem = self._objection(window)
         if self._problem:
             self._watch.restart()
+            if window.state is WindowState.MINIMISED:
+                self._grabber.hide()
             return None
         t_ns = time.monotonic_ns()
         if self._last_image is not None and self._grabber.is_silent(window):

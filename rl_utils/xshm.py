@@ -67,6 +67,7 @@ class XshmGrabber:
         self._pixmap = int(self._connection.generate_id())
         self._redirected: tuple[int, int] | None = None
         self._unsettled_ns = 0
+        self._hidden = False
 
     def close(self) -> None:
         """Disconnect; the server ends every redirection of ours with the connection."""
@@ -92,7 +93,7 @@ class XshmGrabber:
             self._drawings.follow(window)
             self._redirect(window)
             if not self._is_settled():
-                raise NotReadable("covered, waiting for it to be drawn again")
+                raise NotReadable("waiting for it to be drawn again")
             self._make_room(window.width * window.height * 4)
             self._drawings.begin()
             depth = self._fetch_pixmap(window) if window.off_screen else self._fetch_window(window)
@@ -122,6 +123,14 @@ class XshmGrabber:
         except xcffib.XcffibException as lost:
             raise server_gone(self._display) from lost
 
+    def hide(self) -> None:
+        """The window is minimised: when it comes back it shows what lay below until it draws itself."""
+        self._hidden = True
+        try:
+            self._unsettle()
+        except xcffib.XcffibException as lost:
+            raise server_gone(self._display) from lost
+
     def _has(self, extension: str) -> bool:
         return bool(self._connection.core.QueryExtension(len(extension), extension).reply().present)
 
@@ -148,20 +157,27 @@ class XshmGrabber:
             with contextlib.suppress(xcffib.Error):  # it may have died
                 self._composite.UnredirectWindow(self._redirected[0], automatic, is_checked=True).check()
             self._redirected = None
-        self._unsettled_ns = 0
+        if not self._hidden:
+            self._unsettled_ns = 0
         if wanted is not None:
             self._composite.RedirectWindow(window.id, automatic, is_checked=True).check()
             self._redirected = wanted
-            self._unsettled_ns = time.monotonic_ns()
-            self._drawings.begin()
-            self._connection.flush()
+            self._unsettle()
+
+    def _unsettle(self) -> None:
+        self._unsettled_ns = time.monotonic_ns()
+        self._drawings.begin()
+        self._connection.flush()
 
     def _is_settled(self) -> bool:
-        """Whether the window has drawn itself since it was redirected."""
+        """Whether the window has drawn itself since it was redirected or came back."""
         if self._unsettled_ns:
             waited = time.monotonic_ns() - self._unsettled_ns >= SETTLE_NS
-            if self._drawings.drawn() if self._drawings.works else waited:
-                self._unsettled_ns = 0
+            drawn = self._drawings.drawn()
+            # Of a window with pixels of its own the server always tells; on the screen a driver may draw past it.
+            certain = self._redirected is not None and self._drawings.works
+            if drawn or (waited and not certain):
+                self._unsettled_ns, self._hidden = 0, False
         return not self._unsettled_ns
 
     def _make_room(self, size: int) -> None:
