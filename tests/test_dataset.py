@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rl_utils.batches import Augmentation, Batch, Batches, Variation, ahead, augment, mirror_inputs
 from rl_utils.controls import REST, Control
 from rl_utils.dataset import Samples, Weights, make_samples
 from rl_utils.errors import UserError
-from rl_utils.frame_store import FrameStore
 from rl_utils.interfaces import Flag, Source
-from rl_utils.preprocess import History, PreprocessSpec
+from rl_utils.preprocess import PreprocessSpec
 from rl_utils.recordings import Recording, open_recordings
 from rl_utils.split import play_time, split_by_time
-from tests.learning_data import marker_play, record, record_marker_play, write_article_file
+from tests.learning_data import marker_play, record, record_marker_play
 
 SPEC = PreprocessSpec(width=32, height=18, offsets=(0, 2, 5))
 
@@ -36,12 +31,6 @@ def numbered_inputs(count: int) -> np.ndarray:
 def samples_of(recordings: list[Recording], **settings: object) -> Samples:
     defaults = {"val_share": 0.1, "val_gap_s": 2.0, "action_shift_ms": 0.0, "seed": 0}
     return make_samples(recordings, **(defaults | settings))  # type: ignore[arg-type]
-
-
-def loaded(recordings: list[Recording], folder: Path, **arguments: int) -> FrameStore:
-    store = FrameStore(recordings, SPEC, **({"cache_bytes": 10**9, "spill": folder} | arguments))  # type: ignore[arg-type]
-    assert store.load(lambda _: None, lambda: False)
-    return store
 
 
 @settings(max_examples=60, deadline=None)
@@ -99,84 +88,6 @@ def test_a_gap_of_zero_still_separates_pasts_and_targets(tmp_path: Path) -> None
     """The first training stack after a held-out stretch would otherwise look back into it."""
     samples = samples_of(open_recordings([record_marker_play(tmp_path, 900)]), val_gap_s=0.0, action_shift_ms=200.0)
     assert np.abs(samples.train[:, None] - samples.held_out[None]).min() > 6 + 5
-
-
-def test_stacks_never_cross_segments_or_recordings(tmp_path: Path) -> None:
-    """A stack across a goal replay or another session would show motion that never happened."""
-    frames, inputs = marker_play(400)
-    segments = np.repeat([0, 1], [150, 250])
-    episodes = np.repeat([0, 1], [300, 100])
-    record(tmp_path / "a", frames, inputs, segments=segments, episodes=episodes)
-    record(tmp_path / "b", *marker_play(200, seed=1))
-    recordings = open_recordings([tmp_path / "a", tmp_path / "b"])
-    samples = samples_of(recordings)
-    np.testing.assert_array_equal(np.unique(samples.firsts), [0, 150, 300, 400])
-    with loaded(recordings, tmp_path) as store:
-        for first in (0, 150, 300, 400):
-            for index in range(first, first + 8):
-                stack = store.stacks(np.array([index]), samples.firsts[[index]])[0]
-                history = History(SPEC)
-                for i in range(first, index + 1):
-                    owner, place = (recordings[0], i) if i < 400 else (recordings[1], i - 400)
-                    expected = history.push(owner.frame(place))
-                np.testing.assert_array_equal(stack, expected, err_msg=f"sample {index}")
-
-
-def test_training_sees_what_play_sees(tmp_path: Path) -> None:
-    """The same stored pixels must give the same bits in training and in eval, whatever is cached."""
-    folder = record_marker_play(tmp_path, 150)
-    recordings = open_recordings([folder])
-    history = History(SPEC)
-    played = np.stack([history.push(recordings[0].frame(i)) for i in range(150)])
-    frame_bytes = 3 * SPEC.width * SPEC.height
-    index = np.random.default_rng(0).permutation(150)
-    for cached in (150, 70, 0):
-        with loaded(recordings, tmp_path, cache_bytes=cached * frame_bytes) as store:
-            assert store.ready_share == cached / 150
-            np.testing.assert_array_equal(store.stacks(index, np.zeros(150, np.int64)), played[index])
-
-
-def mapped_files(folder: Path) -> list[str]:
-    """Files in a folder that this process has mapped, deleted ones included."""
-    return [line for line in Path("/proc/self/maps").read_text().splitlines() if f"{folder}/" in line]
-
-
-def test_article_files_that_do_not_fit_go_to_the_disk(tmp_path: Path) -> None:
-    """Decoding one picture of an article file costs a second; a run would never end."""
-    frames, inputs = marker_play(120, size=(320, 180))
-    write_article_file(tmp_path / "article", frames, inputs)
-    recordings = open_recordings([tmp_path / "article"])
-    with loaded(recordings, tmp_path, cache_bytes=50 * 3 * SPEC.width * SPEC.height) as store:
-        assert store.ready_share == 1
-        assert mapped_files(tmp_path)
-        stacks = store.stacks(np.arange(120), np.zeros(120, np.int64))
-    del store
-    assert not mapped_files(tmp_path)
-    history = History(SPEC)
-    np.testing.assert_array_equal(stacks, np.stack([history.push(frame) for frame in frames]))
-
-
-def test_reading_can_be_stopped(tmp_path: Path) -> None:
-    """Ctrl+C while gigabytes are read must not have to wait for the end."""
-    recordings = open_recordings([record_marker_play(tmp_path, 300)])
-    with FrameStore(recordings, SPEC, cache_bytes=10**9, spill=tmp_path) as store:
-        assert not store.load(lambda _: None, lambda: True)
-
-
-def test_a_damaged_picture_is_one_line(tmp_path: Path) -> None:
-    """A broken file in a large collection must be named."""
-    folder = record_marker_play(tmp_path, 200)
-    file = next(folder.glob("*.h5"))
-    with h5py.File(file) as opened:
-        place = opened["frames"].id.get_chunk_info(100).byte_offset
-    content = bytearray(file.read_bytes())
-    content[place : place + 40] = bytes(40)
-    file.write_bytes(content)
-    with (
-        FrameStore(open_recordings([folder]), SPEC, cache_bytes=10**9, spill=tmp_path) as store,
-        pytest.raises(UserError, match=file.name),
-    ):
-        store.load(lambda _: None, lambda: False)
 
 
 def test_labels_are_preferred_over_inputs(tmp_path: Path) -> None:
@@ -324,119 +235,3 @@ def test_the_fingerprint_tells_data_apart(tmp_path: Path) -> None:
     again = samples_of(open_recordings([tmp_path / "a"]))
     assert a.fingerprint["sha256"] == again.fingerprint["sha256"] != b.fingerprint["sha256"]
     assert a.fingerprint["recordings"][0]["samples"] == 300
-
-
-def test_a_mirror_changes_sides_and_nothing_else() -> None:
-    """A mirrored picture with unmirrored steering teaches to drive away from the ball."""
-    inputs = np.random.default_rng(0).random((5, len(Control))).astype(np.float32)
-    mirrored = mirror_inputs(inputs)
-    for axis in (Control.LEFT_X, Control.RIGHT_X, Control.HAT_X):
-        np.testing.assert_allclose(mirrored[:, axis], 1 - inputs[:, axis])
-    np.testing.assert_array_equal(mirrored[:, Control.TL], inputs[:, Control.TR])
-    np.testing.assert_array_equal(mirrored[:, Control.TR], inputs[:, Control.TL])
-    changed = {Control.LEFT_X, Control.RIGHT_X, Control.HAT_X, Control.TL, Control.TR}
-    for control in set(Control) - changed:
-        np.testing.assert_array_equal(mirrored[:, control], inputs[:, control])
-    np.testing.assert_array_equal(mirror_inputs(REST[None])[0], REST)
-    np.testing.assert_allclose(mirror_inputs(mirrored), inputs, atol=1e-7)
-
-
-def random_batch(count: int = 64, channels: int = 5) -> Batch:
-    chance = np.random.default_rng(1)
-    stacks = chance.integers(0, 256, (count, channels, 12, 20), np.uint8)
-    return Batch(stacks, chance.random((count, len(Control))).astype(np.float32), np.arange(count))
-
-
-def test_pictures_and_inputs_are_mirrored_together() -> None:
-    """Each sample must be seen either as it was or wholly mirrored."""
-    batch = random_batch()
-    original = batch.stacks.copy()
-    seen = augment(batch, Variation.draw(Augmentation(mirror=0.5), 64, np.random.default_rng(0)))
-    mirrored = 0
-    for i in range(64):
-        if np.array_equal(seen.stacks[i], original[i]):
-            np.testing.assert_array_equal(seen.targets[i], batch.targets[i])
-        else:
-            np.testing.assert_array_equal(seen.stacks[i], original[i][:, :, ::-1])
-            np.testing.assert_array_equal(seen.targets[i], mirror_inputs(batch.targets[i]))
-            mirrored += 1
-    assert 20 <= mirrored <= 44
-    np.testing.assert_array_equal(batch.stacks, original)
-
-
-def test_shifts_move_all_pictures_of_a_stack_and_repeat_edges() -> None:
-    """Pictures of one stack that move apart would be motion; black edges would tell that it is training."""
-    batch = random_batch()
-    seen = augment(batch, Variation.draw(Augmentation(shift_px=2), 64, np.random.default_rng(0)))
-    padded = np.pad(batch.stacks, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge")
-    found = set()
-    for i in range(64):
-        matches = [
-            (dy, dx)
-            for dy in range(5)
-            for dx in range(5)
-            if np.array_equal(seen.stacks[i], padded[i, :, dy : dy + 12, dx : dx + 20])
-        ]
-        assert len(matches) == 1, i
-        found.add(matches[0])
-    assert len(found) > 15, "every direction occurs"
-    np.testing.assert_array_equal(seen.targets, batch.targets)
-
-
-@pytest.fixture
-def batches(tmp_path: Path) -> Iterator[Batches]:
-    recordings = open_recordings([record_marker_play(tmp_path, 600)])
-    samples = samples_of(recordings)
-    with loaded(recordings, tmp_path) as store:
-        yield Batches(store, samples, augmentation=Augmentation(mirror=0.5, shift_px=2), seed=7)
-
-
-def test_a_pass_sees_each_sample_once_in_another_order(batches: Batches) -> None:
-    """Samples seen twice or never would skew what is learnt."""
-    first = [b.indices for b in batches.shuffled(0, 16)]
-    second = [b.indices for b in batches.shuffled(1, 16)]
-    for indices in (np.concatenate(first), np.concatenate(second)):
-        assert len(np.unique(indices)) == len(indices)
-        assert set(indices) <= set(batches._samples.train)
-        assert len(batches._samples.train) - len(indices) < 16
-    assert not np.array_equal(first[0], second[0])
-
-
-def test_a_pass_can_be_taken_up_in_the_middle(batches: Batches) -> None:
-    """A resumed run must see, bit for bit, the batches that the interrupted one would have seen."""
-    whole = list(batches.shuffled(3, 16))
-    rest = list(batches.shuffled(3, 16, start=10, stop=14))
-    assert len(rest) == 4
-    for a, b in zip(whole[10:14], rest, strict=True):
-        np.testing.assert_array_equal(a.stacks, b.stacks)
-        np.testing.assert_array_equal(a.targets, b.targets)
-
-
-def test_measuring_sees_everything_as_it_was(batches: Batches) -> None:
-    """Held-out numbers of mirrored or shifted pictures would be those of another game."""
-    index = batches._samples.held_out
-    seen = list(batches.in_order(index, 16))
-    np.testing.assert_array_equal(np.concatenate([b.indices for b in seen]), index)
-    np.testing.assert_array_equal(
-        np.concatenate([b.stacks for b in seen]), batches._store.stacks(index, batches._samples.firsts[index])
-    )
-
-
-def test_what_goes_wrong_ahead_is_raised_in_the_loop() -> None:
-    """A damaged file met by the background thread must stop the run instead of hanging it."""
-
-    def damaged() -> Batch:
-        raise UserError("picture 3 is damaged", "Copy it again")
-
-    stream = ahead([random_batch, damaged, random_batch])
-    assert len(next(stream).indices) == 64
-    with pytest.raises(UserError, match="picture 3"):
-        next(stream)
-
-
-def test_leaving_early_ends_the_thread() -> None:
-    """Each interrupted pass would otherwise leave a thread and its batches behind."""
-    stream = ahead([random_batch] * 50)
-    next(stream)
-    stream.close()  # type: ignore[attr-defined]
-    assert not [t for t in threading.enumerate() if t.name == "batches"]
