@@ -24,7 +24,7 @@ from rl_utils.bench_window import TITLE
 from rl_utils.errors import UserError
 from rl_utils.game_window import GameWindow
 from rl_utils.get_current_frame import FrameGrabber, WindowFrames
-from rl_utils.images import shrink_to_rgb
+from rl_utils.images import same_picture, shrink_to_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -162,6 +162,7 @@ def _ours(stack: ExitStack, frames: WindowFrames) -> list[Contestant]:
     grabber = stack.enter_context(FrameGrabber(frames.monitor.server))
     window = frames.monitor.window
     pixels = grabber.grab(window).copy()
+    last = shrink_to_rgb(pixels, *SIZE)
     width, height = window.size
 
     def grab() -> bool:
@@ -171,7 +172,13 @@ def _ours(stack: ExitStack, frames: WindowFrames) -> list[Contestant]:
         return shrink_to_rgb(pixels, *SIZE).size > 0
 
     def whole() -> bool:
-        return frames.read() is not None
+        # What `WindowFrames.read` does when there is a new picture; of an old one it would not read anything.
+        nonlocal last
+        image = shrink_to_rgb(grabber.grab(frames.monitor.update()), *SIZE)
+        frames.monitor.update(sync=True)
+        same_picture(image, last)
+        last = image
+        return True
 
     return [
         Contestant(f"ours, grab {width}x{height} ({grabber.backend})", grab),
