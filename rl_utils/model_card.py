@@ -61,7 +61,7 @@ In the practice arena, and in the real game **offline only**: free play, trainin
 Bots in online play break the game's Terms of Use; `eval.py` does not drive while the game's anti-cheat runs."""
 _STATE_WHERE = """\
 Nowhere but in the practice arena, whose state it sees: `python -m rl_utils.arena score`, or as a driver in an RLGym
-environment (`rl_utils.arena.env.make_env`). No window shows what it needs, so `eval.py` refuses it."""
+environment (`rl_utils.arena.env.make_env`). No window shows what it needs, so `eval.py` refuses it there."""
 
 
 def write_model_card(checkpoint: Checkpoint, path: Path) -> None:

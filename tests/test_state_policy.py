@@ -98,9 +98,10 @@ def test_it_learns_to_play(run: Path) -> None:
 def test_windows_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No window shows the state: driving the real game with it must end in a sentence, not in nonsense on the pad."""
     best = str(run / "best.pt")
-    for words in (["--frames", "window", "--sink", "log"], ["--frames", "arena", "--sink", "arena"]):
-        assert eval_script.main(["--checkpoint", best, *words, "--log-inputs", str(tmp_path / "log.csv")]) == 2
-        assert "drives by the practice arena's state, which no window shows" in capsys.readouterr().err
+    words = ["--frames", "window", "--sink", "log", "--log-inputs", str(tmp_path / "log.csv")]
+    assert eval_script.main(["--checkpoint", best, *words]) == 2
+    assert "drives by the practice arena's state, which no window shows" in capsys.readouterr().err
+    assert eval_script.main(["--checkpoint", best, "--frames", "arena", "--sink", "arena", "--minutes", "0.05"]) == 0
     with pytest.raises(UserError, match="arena score"):
         load_policy(run / "best.pt")
     assert playback.main([str(run.parent / "play"), "--checkpoint", best, "--save", str(tmp_path / "x.mp4")]) == 2
