@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from rl_utils.arena.wire import (
     Kind,
     PadMessage,
     Taps,
+    new_socket,
     pack_apply,
     pack_json,
     pack_pad,
@@ -172,6 +175,29 @@ def test_a_reader_that_joins_late_knows_the_state(arena: Running, path: Path) ->
         assert first.values[Control.EAST] == 1
         assert first.state is not None
         assert reader.tick == 5
+
+
+def test_an_arena_that_is_just_opening_is_waited_for(path: Path) -> None:
+    """Its socket lies there a moment before it listens: a script started together with it would give up."""
+    listener = new_socket()
+    listener.bind(str(path))
+
+    def open_late() -> None:
+        time.sleep(0.1)
+        listener.listen()
+        connection, _ = listener.accept()
+        connection.setblocking(True)
+        connection.recv(MAX_PACKET)
+        connection.send(pack_json(Kind.WELCOME, {"driver": "pad"}))
+        connection.recv(MAX_PACKET)  # returns when it hangs up
+        connection.close()
+
+    arena = threading.Thread(target=open_late)
+    arena.start()
+    with ArenaPad(path) as late:
+        assert late.about == {"driver": "pad"}
+    arena.join()
+    listener.close()
 
 
 def test_the_arena_going_away_and_coming_back(path: Path) -> None:

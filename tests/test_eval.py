@@ -92,7 +92,7 @@ def test_drives_the_arena_through_window_and_pad(
         options += ["--record", str(tmp_path / "r"), "--log-inputs", str(tmp_path / "log.csv")]
         assert eval_script.main(["--checkpoint", str(article_checkpoint), *options]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["ticks"] == 180
+    assert 180 <= report["ticks"] + report["missed"] < 220  # six seconds, also on a machine that misses ticks
     assert report["play"]["minutes"] > 0.05
     assert 0 < report["latency_ms_p50"] <= report["latency_ms_p99"]
     (driven,) = open_recordings([tmp_path / "r"])

@@ -38,6 +38,8 @@ from rl_utils.interfaces import ControllerSink, ControllerSource, Inputs, InputV
 
 ANSWER_S: Final = 3.0
 """How long the arena may take to answer a new client: it looks once per picture."""
+OPENING_S: Final = 0.2
+OPENING_TRIES: Final = 10
 STATS_S: Final = 5.0
 """A busy machine may draw a picture a second; nobody drives any more when this is asked for."""
 RETRY_S: Final = 0.5
@@ -60,7 +62,7 @@ class _Link:
         self._closed = False
         self.about: Mapping[str, Any] = {}
         check_path(self.path)
-        self._connect(ANSWER_S)
+        self._connect_patiently()
 
     @property
     def connected(self) -> bool:
@@ -116,6 +118,19 @@ class _Link:
     def close(self) -> None:
         self._closed = True
         self._hang_up()
+
+    def _connect_patiently(self) -> None:
+        """An arena that is just opening has its place in the file system a moment before it listens there."""
+        for _ in range(OPENING_TRIES):
+            try:
+                self._connect(ANSWER_S)
+            except UserError as error:
+                if not isinstance(error.__cause__, ConnectionRefusedError):
+                    raise
+                time.sleep(OPENING_S / OPENING_TRIES)
+            else:
+                return
+        self._connect(ANSWER_S)
 
     def _hang_up(self) -> None:
         if self._socket is not None:
