@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Record frames and inputs until Ctrl+C."""
     config = parse_config(CollectConfig, argv, prog="collect.py")
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    from rl_utils.devices import open_habits, open_play
+    from rl_utils.devices import open_play
+    from rl_utils.habits import open_habits
     from rl_utils.recovery import recover_orphans
     from rl_utils.signals import stop_on_signals
     from rl_utils.sitting import Devices

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -32,7 +32,6 @@ from rl_utils.interfaces import (
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
     from rl_utils.get_current_frame import WindowFrames
-    from rl_utils.habits import Habits
     from rl_utils.policy import NetworkPolicy, StatePolicy
     from rl_utils.recordings import Recording
     from rl_utils.takeover import TouchMonitor
@@ -162,36 +161,6 @@ def _require_one_arena(frames: WindowFrames | None, about: Mapping[str, Any]) ->
             f"Two arenas are open: the window is of process {owner}, the pad of process {about['pid']}",
             "Close one of them, or click on the window of the other one first",
         )
-
-
-@contextmanager
-def open_habits(config: CollectConfig) -> Iterator[Habits]:
-    """Open what the person asks for things by while `collect.py` runs: hot keys, where they can be, and chords.
-
-    Raises:
-        UserError: A key or chord is not understood.
-    """
-    from rl_utils.habits import Chords, Habits, Wish, parse_chord
-    from rl_utils.hot_keys import HotKeys, parse_hot_key
-
-    keys = {wish: getattr(config, f"{wish.value}_key") for wish in Wish}
-    chords = {wish: getattr(config, f"{wish.value}_chord") for wish in Wish}
-    try:
-        wanted = {wish: parse_hot_key(text) for wish, text in keys.items() if text.lower() != "none"}
-    except ValueError as error:
-        raise UserError(f"A hot key is not understood ({error})", "Write it like ctrl+F9, or none") from error
-    try:
-        held = Chords({wish: parse_chord(text) for wish, text in chords.items() if text.lower() != "none"})
-    except ValueError as error:
-        raise UserError(f"A chord is not understood ({error})", "Write it like select+thumbr, or none") from error
-    hot_keys = None
-    if wanted and config.frames == "window":
-        try:
-            hot_keys = HotKeys(wanted)
-        except UserError as error:
-            log(f"There are no hot keys: {error}")
-    with hot_keys or nullcontext():
-        yield Habits(hot_keys, held, config.discard_seconds)
 
 
 def _direct_arena(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
+from rl_utils.config import CollectConfig
+from rl_utils.console import log
 from rl_utils.controls import BUTTONS, NAMES, TRIGGERS, Control
+from rl_utils.errors import UserError
 from rl_utils.interfaces import InputVector
 
 PRESSED: Final = 0.5
@@ -97,3 +101,43 @@ def parse_chord(text: str) -> tuple[Control, ...]:
     if len(set(names)) < 2:
         raise ValueError("one button alone is pressed in play, too")
     return tuple(Control(NAMES.index(name)) for name in names)
+
+
+def _display_answers() -> bool:
+    """Where it does not, opening the window says so, and that is enough."""
+    from rl_utils.x11 import open_display
+
+    try:
+        open_display().close()
+    except UserError:
+        return False
+    return True
+
+
+@contextmanager
+def open_habits(config: CollectConfig) -> Iterator[Habits]:
+    """Open what the person asks for things by while `collect.py` runs: hot keys, where they can be, and chords.
+
+    Raises:
+        UserError: A key or chord is not understood.
+    """
+    from rl_utils.hot_keys import HotKeys, parse_hot_key
+
+    keys = {wish: getattr(config, f"{wish.value}_key") for wish in Wish}
+    chords = {wish: getattr(config, f"{wish.value}_chord") for wish in Wish}
+    try:
+        wanted = {wish: parse_hot_key(text) for wish, text in keys.items() if text.lower() != "none"}
+    except ValueError as error:
+        raise UserError(f"A hot key is not understood ({error})", "Write it like ctrl+F9, or none") from error
+    try:
+        held = Chords({wish: parse_chord(text) for wish, text in chords.items() if text.lower() != "none"})
+    except ValueError as error:
+        raise UserError(f"A chord is not understood ({error})", "Write it like select+thumbr, or none") from error
+    hot_keys = None
+    if wanted and config.frames == "window" and _display_answers():
+        try:
+            hot_keys = HotKeys(wanted)
+        except UserError as error:
+            log(f"There are no hot keys: {error}")
+    with hot_keys or nullcontext():
+        yield Habits(hot_keys, held, config.discard_seconds)

@@ -23,9 +23,7 @@ from rl_utils.arena.link import ArenaPad, ArenaSink
 from rl_utils.arena.obs_layout import OBS_NAMES
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.window import TITLE, WM_CLASS
-from rl_utils.config import CollectConfig
 from rl_utils.controls import REST, Control
-from rl_utils.devices import open_play
 from rl_utils.errors import UserError
 from rl_utils.get_current_frame import WindowFrames
 from rl_utils.images import shrink_to_rgb
@@ -366,40 +364,3 @@ def test_the_virtual_pad_reaches_the_arena_through_sdl(x_display: str, tmp_path:
             assert now(pad).source is Source.HUMAN
         until(lambda: np.array_equal(now(pad).values, REST), 60)
     keyboard.close()
-
-
-def test_picture_and_pad_are_of_one_arena(x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With two arenas open, one's car would be recorded with the other's pad, and nobody would notice."""
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    drivers = ("--driver", "expert"), ("--driver", "pad")
-    with running(tmp_path / "one", *drivers[0]) as (first, _), running(tmp_path / "two", *drivers[1]) as (second, _):
-        shown = int(xdotool("search", "--class", WM_CLASS).split()[-1])
-        xdotool("windowfocus", "--sync", shown)
-        owner = int(xdotool("getwindowpid", shown))
-        seen, other = (first, second) if owner == first.process.pid else (second, first)
-        config = CollectConfig(out=tmp_path / "out", pad="arena")
-        monkeypatch.setenv("RLAI_ARENA_SOCKET", str(other.socket))
-        with pytest.raises(UserError, match="Two arenas are open"), open_play(config):
-            pass
-        monkeypatch.setenv("RLAI_ARENA_SOCKET", str(seen.socket))
-        with open_play(config) as (frames, pad):
-            assert frames.info.is_arena
-            assert pad.connected
-
-
-def test_an_arena_that_comes_back_and_plays_by_itself_ends_the_drive(x_display: str, tmp_path: Path) -> None:
-    """The bot would seem to drive while nothing of it arrives."""
-    with running(tmp_path, "--driver", "pad") as (arena, _):
-        sink = ArenaSink(arena.socket)
-        sink.apply(REST)
-        arena.process.kill()
-        arena.wait()
-
-    def drive() -> None:
-        for _ in range(200):
-            sink.apply(REST)
-            time.sleep(0.02)
-
-    with running(tmp_path, "--driver", "expert"), sink, pytest.raises(UserError, match="the scripted driver drives"):
-        drive()

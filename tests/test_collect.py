@@ -341,3 +341,19 @@ def test_where_nothing_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "file").write_text("")
     assert collect.main(["--out", str(tmp_path / "file" / "r"), "--frames", "arena", "--seconds", "1"]) == 2
     assert "--out" in one_line(capsys)
+
+
+@pytest.mark.parametrize("display", [None, ":9999"])
+def test_no_display_is_one_line(
+    display: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several messages about one missing thing hide what to do about it."""
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    if display is None:
+        monkeypatch.delenv("DISPLAY", raising=False)
+    else:
+        monkeypatch.setenv("DISPLAY", display)
+    assert collect.main(["--out", str(tmp_path / "r"), "--pad", "arena"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert "display" in lines[0]

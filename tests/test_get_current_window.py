@@ -1,4 +1,7 @@
-"""Finding and following windows, on real X servers with real windows."""
+"""Finding and following windows, on real X servers with real windows.
+
+Long because each thing that can happen to a window is one test here, all of them on the same monitor.
+"""
 
 from __future__ import annotations
 
