@@ -34,11 +34,13 @@ class Batch:
     Attributes:
         stacks: (B, channels, height, width) uint8 of pictures, or (B, moments * 24) float32 of states.
         targets: (B, 19) float32.
+        states: (B, 24) float32, the arena's state; NaN where it is not known.
         indices: (B,) int64, running indices.
     """
 
     stacks: NDArray[Any]
     targets: NDArray[np.float32]
+    states: NDArray[np.float32]
     indices: Indices
 
 
@@ -84,19 +86,20 @@ def augment(batch: Batch, variation: Variation) -> Batch:
     A shifted camera shows what a slightly wrong position looks like, which works like data of recoveries; all pictures
     of a stack move together, so that motion stays what it was. States have no pictures to shift.
     """
-    stacks, targets = batch.stacks, batch.targets
+    stacks, targets, states = batch.stacks, batch.targets, batch.states
     mirrored = np.flatnonzero(variation.mirrored)
     of_pictures = stacks.ndim > 2
     if len(mirrored):
-        stacks, targets = stacks.copy(), targets.copy()
+        stacks, targets, states = stacks.copy(), targets.copy(), states.copy()
         targets[mirrored] = mirror_inputs(targets[mirrored])
+        states[mirrored] = mirrored_states(states[mirrored])
         if not of_pictures:
             stacks[mirrored] = mirrored_states(stacks[mirrored])
         for stack in (stacks[i] for i in mirrored.tolist() if of_pictures):  # a tenth of one fancy assignment's time
             stack[:] = stack[:, :, ::-1].copy()
     if variation.shifts.any() and of_pictures:
         stacks = _shifted(stacks, variation.shifts)
-    return Batch(stacks, targets, batch.indices)
+    return Batch(stacks, targets, states, batch.indices)
 
 
 def mirror_inputs(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -157,9 +160,9 @@ class Batches:
 
     def plain(self, indices: Indices) -> Batch:
         """The moments as they were."""
-        return Batch(
-            self._store.stacks(indices, self._samples.firsts[indices]), self._samples.targets[indices], indices
-        )
+        samples = self._samples
+        stacks = self._store.stacks(indices, samples.firsts[indices])
+        return Batch(stacks, samples.targets[indices], samples.states[indices], indices)
 
     def in_order(self, indices: Indices, size: int) -> Iterator[Batch]:
         """All of `indices`, as they were, `size` at a time; made ahead by a thread."""

@@ -166,7 +166,7 @@ class CollectConfig:
         return None if self.seconds is None else max(1, round(self.seconds * self.fps))
 
 
-ModelName = Literal["motion", "rocketnet", "state"]
+ModelName = Literal["fovea", "motion", "rocketnet", "state"]
 LossName = Literal["balanced", "article"]
 
 
@@ -179,8 +179,9 @@ class TrainConfig:
     out: Path
     """Run folder: checkpoints, model card, metrics, TensorBoard logs."""
     model: ModelName = "motion"
-    """motion sees three moments and is the default; rocketnet is the article's network, exactly; state learns from the
-    practice arena's state instead of pictures, as an upper bound for them."""
+    """motion sees three moments; fovea also sees the middle larger, and learns what pictures say about car and ball
+    where recordings hold that; rocketnet is the article's network, exactly; state learns from the practice arena's
+    state instead of pictures, as an upper bound for them."""
     loss: LossName = "balanced"
     """balanced is corrected; article is the article's own."""
     epochs: int = 5

@@ -60,12 +60,12 @@ class FrameStore:
         self.spec = spec
         self._recordings = recordings
         self._starts = np.concatenate([[0], np.cumsum([len(r) for r in recordings])])
-        self._frame_bytes = 3 * spec.width * spec.height
+        self._frame_bytes = spec.planes_per_picture * spec.width * spec.height
         self._slot: Indices = np.full(self._starts[-1], -1, np.int64)
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
         self._spill_folder = spill
         ready, spilled = self._plan(min(cache_bytes, round(MEMORY_SHARE * available_memory())) // sharers)
-        shape = (3, spec.height, spec.width)
+        shape = (spec.planes_per_picture, spec.height, spec.width)
         self._ready = np.empty((len(ready), *shape), np.uint8)
         self._spilled = self._open_spill(len(spilled), shape) if len(spilled) else self._ready[:0]
         self._to_load = np.concatenate([ready, spilled])
@@ -143,7 +143,7 @@ class FrameStore:
         return row
 
     def _decode(self, indices: Indices) -> list[NDArray[np.uint8]]:
-        """Pictures at model size, (3, height, width) each, in the order of `indices` (ascending)."""
+        """`Planes` of pictures at model size, in the order of `indices` (ascending)."""
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         pictures = []
         for owner in np.unique(owners).tolist():
@@ -167,7 +167,9 @@ class FrameStore:
         ready = len(self._ready)
         if ((slots >= 0) & (slots < ready)).all():
             # One gather of whole planes; indexing pictures and planes separately takes fifteen times as long.
-            gathered: NDArray[np.uint8] = self._ready.reshape(-1, *self._ready.shape[2:])[slots * 3 + planes]
+            gathered: NDArray[np.uint8] = self._ready.reshape(-1, *self._ready.shape[2:])[
+                slots * self.spec.planes_per_picture + planes
+            ]
             return gathered
         missing = np.unique(moments[slots < 0])
         decoded = self._decode_many(missing)
