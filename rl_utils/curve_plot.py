@@ -78,7 +78,8 @@ def curve_plot(curves: Sequence[Curve], references: Sequence[tuple[str, Rate, Ra
                 axes.set_ylabel(f"{what} per minute")
             if row == 1:
                 axes.set_xlabel(curve.title)
-    grid[0][0].legend(fontsize=8, loc="center right")
+    if references:
+        figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle(
         "Play in the practice arena: curve and 95 % intervals of one training seed, dots of others", size=11
     )
@@ -93,14 +94,10 @@ def _draw(axes: Axes, curve: Curve, rates: Sequence[Sequence[Rate]], colour: str
     firsts = [seeds[0] for seeds in rates]
     values = [first.per_min for first in firsts]
     limits = ([v.per_min - v.low for v in firsts], [v.high - v.per_min for v in firsts])
-    axes.errorbar(
-        places, values, yerr=limits, color=colour, marker="o", capsize=3.5, linewidth=1.8, zorder=3, clip_on=False
-    )
+    axes.errorbar(places, values, yerr=limits, color=colour, marker="o", capsize=3.5, linewidth=1.8, zorder=3)
     for x, seeds in zip(places, rates, strict=True):
         others = [seed.per_min for seed in seeds[1:]]
-        axes.plot(
-            [x] * len(others), others, "o", markerfacecolor="white", color=colour, markersize=5, zorder=4, clip_on=False
-        )
+        axes.plot([x] * len(others), others, "o", markerfacecolor="white", color=colour, markersize=5, zorder=4)
     if curve.logarithmic:
         axes.set_xscale("log", base=2)
     axes.minorticks_off()
