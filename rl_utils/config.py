@@ -488,8 +488,13 @@ class ScoreConfig:
     """Score a built-in driver."""
     constant: Path | None = None
     """For --driver constant: recording whose mean inputs are held."""
+    as_shipped: bool = False
+    """Drive a rocketnet as the article did: pictures as 0..255, left stick doubled, right one halved. For comparison
+    only: this is what the difference between training and play costs."""
     episodes: int = 60
     """How many starts are played."""
+    minutes: float | None = None
+    """Play starts until they come to so many simulated minutes, however many that takes."""
     seed: int = 900000
     """First start; training uses other ones."""
     situation: str = "benchmark"
@@ -507,9 +512,89 @@ class ScoreConfig:
         _require(not both, "--checkpoint and --driver exclude each other", "Give one of them")
         _require(not none, "Nothing to score", "Give --checkpoint FILE or --driver NAME")
         _require(self.episodes >= 1, f"--episodes {self.episodes} is too small", "Choose at least 1")
+        _require(
+            self.minutes is None or self.minutes > 0, f"--minutes {self.minutes} is not a duration", "Use more than 0"
+        )
+        _require(
+            not self.as_shipped or self.checkpoint is not None,
+            "--as-shipped is a way to drive a network",
+            "Add --checkpoint FILE",
+        )
         _require(self.workers >= 0, f"--workers {self.workers} is negative", "Choose 0 or more")
         needs = self.driver == "constant" and self.constant is None
         _require(not needs, "--driver constant needs inputs to hold", "Add --constant DIR, the recording it averages")
+
+
+ScoreboardPart = Literal[
+    "idle",
+    "random",
+    "constant",
+    "article-shipped",
+    "article-fixed",
+    "plain",
+    "noise",
+    "coach",
+    "state",
+    "expert",
+    "curves",
+]
+
+
+@dataclass(frozen=True)
+class ScoreboardConfig:
+    """Measure what each way of learning is worth in the practice arena, beside baselines, on the same held-out starts.
+
+    Every step is one of the project's own commands, printed as it runs, with its result kept in --out. In small, a
+    quarter of an hour on 2 cores: --minutes-of-play 8 --seeds 1 --epochs 2 --article-epochs 1 --coach 1
+    --coach-minutes 2 --score-minutes 4. As it is, 3 to 5 hours.
+    """
+
+    out: Path
+    """Folder that receives recordings, runs, scores and the tables and pictures made from them."""
+    minutes_of_play: float = 60.0
+    """The scripted driver's play to learn from: so much without noise, and so much with it."""
+    seeds: int = 3
+    """Training seeds of our policies."""
+    article_seeds: int = 1
+    """Training seeds of the article's network, which costs several times as much."""
+    epochs: int = 5
+    """Passes over the play."""
+    article_epochs: int = 5
+    """The same for the article's network; the article itself ran 25."""
+    coach: int = 4
+    """Coach rounds (train.py --coach)."""
+    coach_minutes: float = 7.5
+    """Minutes of play in each of them."""
+    train_options: tuple[str, ...] = ()
+    """More options of train.py for plain, noise, coach and curves, without dashes: lr=5e-4 batch-size=128."""
+    score_minutes: float = 30.0
+    """Simulated minutes for which each policy and driver plays, at least."""
+    seed: int = 960000
+    """First of the held-out starts; all play the same ones."""
+    only: tuple[ScoreboardPart, ...] = ()
+    """Rows to measure now, of those that the table can have, and what they need; all by default."""
+    resume: bool = False
+    """Go on in --out: what is done there stays, and counts."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("minutes_of_play", 1, 1000),
+            ("seeds", 1, 100),
+            ("article_seeds", 1, 100),
+            ("epochs", 1, 1000),
+            ("article_epochs", 1, 1000),
+            ("coach", 1, 18),
+            ("coach_minutes", 0.1, 200),
+            ("score_minutes", 0.1, 10_000),
+        ):
+            option, value = "--" + name.replace("_", "-"), getattr(self, name)
+            _require(low <= value <= high, f"{option} {value:g} is out of range", f"Choose {low:g} to {high:g}")
+        _require(900_000 <= self.seed < 2_000_000_000, f"--seed {self.seed} may be trained on", "Choose 900000 or more")
+
+    @property
+    def train_words(self) -> list[str]:
+        """`train_options` as `train.py` takes them."""
+        return [word for option in self.train_options for word in f"--{option}".split("=", 1)]
 
 
 @dataclass(frozen=True)
