@@ -238,6 +238,11 @@ class TrainConfig:
     """Rounds after the training: the policy plays the arena, the scripted driver corrects it, it learns from that."""
     coach_minutes: float = 7.0
     """Minutes of play in each round (faster than real time, beside --minutes)."""
+    select: Literal["loss", "score"] = "loss"
+    """What decides which pass becomes best.pt: the held-out loss, or how the policy plays the practice arena after each
+    pass, on starts of its own and beside --minutes (also across coach rounds, where losses cannot be compared)."""
+    select_episodes: int = 20
+    """--select score: starts that are played after each pass."""
     resume: bool = False
     """Continue the run in --out from last.pt."""
 
@@ -266,6 +271,11 @@ class TrainConfig:
             0 < self.coach_minutes <= 200,
             f"--coach-minutes {self.coach_minutes:g} is out of range",
             "Choose up to 200",
+        )
+        _require(
+            2 <= self.select_episodes <= 2000,
+            f"--select-episodes {self.select_episodes} is out of range",
+            "Choose 2 to 2000",
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rl_utils.checkpoint import Checkpoint, write_whole
 from rl_utils.metrics import as_markdown
+from rl_utils.selection import GOALS, TOUCHES
 from rl_utils.state_input import StateSpec
 
 _CARD = """# A policy for Rocket League: {name}
@@ -49,7 +50,7 @@ Frame by frame numbers do not rank policies. Play does:
 ```
 python -m rl_utils.arena score --checkpoint {file}
 ```
-
+{chosen}
 ## Limits
 
 It knows what its recordings show. Other maps, cars, camera settings, HUD layouts or resolutions than in the recordings
@@ -121,7 +122,17 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         table=as_markdown(held_out),
         **{name: training["settings"][name] for name in ("policy_weight", "takeover_weight", "pre_takeover_weight")},
         file=file,
+        chosen=_chosen(metrics.get("arena", {}), training["settings"]),
         memory=f"{ages[-1]} ms" if ages else "the one moment it sees",
+    )
+
+
+def _chosen(played: Mapping[str, float], settings: Mapping[str, Any]) -> str:
+    if not played:
+        return ""
+    return (
+        f"\nThis pass was chosen by its play: {played[GOALS]:.2f} goals and {played[TOUCHES]:.1f} touches a minute on "
+        f"{settings['select_episodes']} starts.\nChoosing by them flatters it; the command above plays others.\n"
     )
 
 

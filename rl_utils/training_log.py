@@ -18,6 +18,7 @@ from torch import nn
 from rl_utils.checkpoint import write_whole
 from rl_utils.interfaces import Image
 from rl_utils.overlay import BACKGROUND, Box, draw_pad
+from rl_utils.selection import GOALS, PLAYED_COLUMNS, TOUCHES, TOUCHES_PER_GOAL
 
 TILE: Final = (480, 270)
 """(width, height) in px of a sample's picture in TensorBoard."""
@@ -34,7 +35,8 @@ HELD_OUT_COLUMNS: Final = (
     "all_right",
 )
 COLUMNS: Final = ("epoch", "step", "seconds", "lr", "samples_per_s", *TRAIN_COLUMNS, *HELD_OUT_COLUMNS)
-"""Of metrics.csv: one row per pass. The first three of training are means over the pass, the others held-out play."""
+"""Of metrics.csv: one row per pass. The first three of training are means over the pass, the others held-out play.
+Where the arena decides (`selection`), its `PLAYED_COLUMNS` follow."""
 
 
 class TrainingLog:
@@ -92,7 +94,8 @@ class TrainingLog:
             UserError: The disk is full.
         """
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        played = [name for name in PLAYED_COLUMNS if any(name in row for row in rows)]
+        writer = csv.DictWriter(text, [*COLUMNS, *played], lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
         write_whole(self._folder / "metrics.csv", text.getvalue().encode())
@@ -148,10 +151,10 @@ def _tile(image: Image, target: NDArray[Any], predicted: NDArray[Any]) -> Image:
 
 
 def training_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
-    """Draw losses, accuracies and learning rate over the passes.
+    """Draw losses, accuracies, learning rate and, where it was let play, play over the passes.
 
     Args:
-        rows: With the keys of `COLUMNS`.
+        rows: With the keys of `COLUMNS`, and of `PLAYED_COLUMNS` where the arena decides.
 
     Returns:
         A PNG file.
@@ -160,9 +163,10 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    played = [row for row in rows if GOALS in row]
+    figure = Figure(figsize=(14.5 if played else 11, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    losses, accuracies, rates = figure.subplots(1, 3)
+    losses, accuracies, rates, *more = figure.subplots(1, 4 if played else 3)
     epochs = [row["epoch"] for row in rows]
 
     def draw(axes: Any, key: str, label: str, style: str = "-") -> None:
@@ -181,7 +185,19 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
     draw(rates, "lr", "learning rate")
     rates.set_title("learning rate at the end of the pass")
     rates.set_yscale("log")
-    for axes in (losses, accuracies, rates):
+    for play in more:
+        when = [row["epoch"] for row in played]
+        play.plot(when, [row[GOALS] for row in played], label="goals", marker="o", markersize=3)
+        play.plot(
+            when,
+            [row[TOUCHES] / TOUCHES_PER_GOAL for row in played],
+            label=f"touches / {TOUCHES_PER_GOAL:g}",
+            marker="o",
+            markersize=3,
+        )
+        play.set_title("play in the arena, per minute")
+        play.set_ylim(bottom=0)
+    for axes in (losses, accuracies, rates, *more):
         axes.set_xlabel("pass over the data")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)

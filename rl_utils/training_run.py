@@ -24,9 +24,10 @@ from rl_utils.model import input_spec
 from rl_utils.optimisation import repeatable
 from rl_utils.recordings import Recording, open_recordings
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
-from rl_utils.schedule import StepSchedule, TimeSchedule
+from rl_utils.schedule import StepSchedule, TimeSchedule, steps_per_pass
+from rl_utils.selection import check_playable
 from rl_utils.state_input import StateSpec, StateStore
-from rl_utils.trainer import Trainer, steps_per_pass
+from rl_utils.trainer import Trainer
 from rl_utils.training_log import NoLog, TrainingLog
 from rl_utils.workers import Workers, join_workers
 
@@ -91,6 +92,7 @@ def _run(
     with workers.lead_first():
         recordings, samples = _open_all(config, state.round)
         steps = steps_per_pass(config, samples, workers.count)
+        check_playable(config, samples.fps)
         if last is not None:
             _check_resume(config, samples, last)
     if workers.leads:
@@ -130,7 +132,7 @@ def _run(
                     return replace(outcome, ending=Ending.INTERRUPTED)
                 recordings += fresh
                 samples = join_samples(samples, _samples_of(config, fresh), recordings)
-                trainer.state.next_round()
+                trainer.state.next_round(keep_best=config.select == "score")
                 steps = steps_per_pass(config, samples, workers.count)
                 schedule = _schedule(config, trainer.state, steps, made=now(), now=now)
                 trainer.learn_from(samples, stores, schedule)

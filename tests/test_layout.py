@@ -80,6 +80,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "training_run",
         "optimisation",
         "run_state",
+        "selection",
         "training_log",
         "model_card",
         "trainer",
