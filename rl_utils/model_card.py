@@ -8,6 +8,7 @@ from typing import Any
 
 from rl_utils.checkpoint import Checkpoint, write_whole
 from rl_utils.metrics import as_markdown
+from rl_utils.press_metrics import controls_csv, presses_markdown
 from rl_utils.selection import GOALS, TOUCHES
 from rl_utils.state_input import StateSpec
 
@@ -41,7 +42,9 @@ Fingerprint (SHA-256 of inputs and times): `{fingerprint}`
 {table}
 
 F1 of buttons: higher is better. Error of axes, as a share of the way: lower is better. "At changes": only where that
-control changed since the frame before, where repeating the last inputs is always wrong.
+control changed since the frame before, where repeating the last inputs is always wrong. All of it is in controls.csv.
+
+{presses}
 
 ## Score
 
@@ -66,7 +69,7 @@ environment (`rl_utils.arena.env.make_env`). No window shows what it needs, so `
 
 
 def write_model_card(checkpoint: Checkpoint, path: Path) -> None:
-    """Write README.md beside a checkpoint.
+    """Write README.md beside a checkpoint, and controls.csv, its tables with all controls.
 
     Args:
         checkpoint: With metrics, training settings and data.
@@ -76,6 +79,7 @@ def write_model_card(checkpoint: Checkpoint, path: Path) -> None:
         UserError: The disk is full.
     """
     write_whole(path.with_name("README.md"), model_card(checkpoint, path.name).encode())
+    write_whole(path.with_name("controls.csv"), controls_csv(checkpoint.metrics["held_out"]).encode())
 
 
 def model_card(checkpoint: Checkpoint, file: str) -> str:
@@ -120,6 +124,7 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         copy_axes=copy["axis_accuracy"],
         copy_all=copy["all_right"],
         table=as_markdown(held_out),
+        presses=presses_markdown(held_out["presses"]),
         **{name: training["settings"][name] for name in ("policy_weight", "takeover_weight", "pre_takeover_weight")},
         file=file,
         chosen=_chosen(metrics.get("arena", {}), training["settings"]),

@@ -190,6 +190,8 @@ class Trainer:
         last = saved = self._now()
         began, seen = last, 0
         for group in grouped(self._shuffled(), config.accumulate):
+            if not state.batch:
+                self._log.batch(group[0].stacks, self.spec, state.step)
             state.add(**self._step(group))
             state.batch += len(group)
             state.step += 1

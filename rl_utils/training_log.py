@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rl_utils.checkpoint import write_whole
+from rl_utils.controls import NAMES
 from rl_utils.interfaces import Image
 from rl_utils.overlay import BACKGROUND, Box, draw_pad
+from rl_utils.preprocess import InputSpec, PreprocessSpec
+from rl_utils.press_metrics import control_scalars, used_buttons
 from rl_utils.selection import GOALS, PLAYED_COLUMNS, TOUCHES, TOUCHES_PER_GOAL
+from rl_utils.state_input import StateSpec
 
 TILE: Final = (480, 270)
 """(width, height) in px of a sample's picture in TensorBoard."""
 PAD_HEIGHT: Final = 78
+SHOWN_STACKS: Final = 8
+"""Moments of a training batch in TensorBoard."""
 
 TRAIN_COLUMNS: Final = ("train_loss", "train_button_accuracy", "train_axis_accuracy")
 HELD_OUT_COLUMNS: Final = (
@@ -77,6 +83,37 @@ class TrainingLog:
         rows = [np.concatenate(tiles[i : i + 2], axis=1) for i in range(0, len(tiles) - 1, 2)]
         if rows:
             self._writer.add_image("held-out/samples", np.concatenate(rows), step, dataformats="HWC")
+
+    def batch(self, stacks: NDArray[Any], spec: InputSpec, step: int) -> None:
+        """Add pictures of a training batch as the network sees them: a row per moment, the newest picture first.
+
+        Args:
+            stacks: (B, channels, height, width) uint8; states, of which there is no picture, are left out.
+            spec: What the channels are.
+            step: Of training.
+        """
+        if isinstance(spec, StateSpec):
+            return
+        rows = [np.concatenate(_moments(stack, spec), axis=1) for stack in stacks[:SHOWN_STACKS]]
+        self._writer.add_image("training/batch", np.concatenate(rows), step, dataformats="HWC")
+
+    def controls(
+        self, held_out: Mapping[str, Any], probability: NDArray[np.float32], targets: NDArray[np.float32], step: int
+    ) -> None:
+        """Add each control's measures, and for each button in use the curve of precision over recall.
+
+        Args:
+            held_out: What `HeldOut.measure` found.
+            probability: (N, 11) that each button is pressed.
+            targets: (N, 19) what should have been pressed.
+            step: Of training.
+        """
+        self.scalars({f"controls/{name}": value for name, value in control_scalars(held_out).items()}, step)
+        for name in used_buttons(held_out["presses"]):
+            index = NAMES.index(name)
+            truth = torch.from_numpy(targets[:, index] >= 0.5)
+            if bool(truth.any()):
+                self._writer.add_pr_curve(f"presses/{name}", truth, torch.from_numpy(probability[:, index]), step)
 
     def memory(self, device: torch.device, step: int) -> None:
         """Add how much memory the process holds, and the GPU where there is one."""
@@ -133,6 +170,14 @@ class NoLog:
     def samples(self, images: Sequence[Image], targets: NDArray[Any], predicted: NDArray[Any], step: int) -> None:
         """Write nothing."""
 
+    def batch(self, stacks: NDArray[Any], spec: InputSpec, step: int) -> None:
+        """Write nothing."""
+
+    def controls(
+        self, held_out: Mapping[str, Any], probability: NDArray[np.float32], targets: NDArray[np.float32], step: int
+    ) -> None:
+        """Write nothing."""
+
     def memory(self, device: torch.device, step: int) -> None:
         """Write nothing."""
 
@@ -141,6 +186,13 @@ class NoLog:
 
     def plot(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write nothing."""
+
+
+def _moments(stack: NDArray[np.uint8], spec: PreprocessSpec) -> list[Image]:
+    """The pictures of one moment, (height, width, 3) each; those of which one plane is kept are grey."""
+    ages = np.array([offset for offset, _ in spec.planes])
+    planes = [stack[ages == offset] for offset in spec.offsets]
+    return [(p if len(p) == 3 else np.repeat(p, 3, axis=0)).transpose(1, 2, 0) for p in planes]
 
 
 def _tile(image: Image, target: NDArray[Any], predicted: NDArray[Any]) -> Image:

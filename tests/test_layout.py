@@ -75,6 +75,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "batches",
         "frame_store",
         "metrics",
+        "press_metrics",
         "checkpoint",
         "schedule",
         "training_run",
