@@ -13,6 +13,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Any, Final, Literal, cast
 
 import cv2
@@ -31,6 +32,7 @@ PREPROCESS_VERSION: Final = 1
 
 Planes = NDArray[np.uint8]
 """(3, height, width) uint8: red, green and blue of one picture at model size."""
+Mask = tuple[float, float, float, float]
 Stack = NDArray[np.uint8]
 """(channels, height, width) uint8: what a network sees at one moment, before scaling."""
 
@@ -46,6 +48,8 @@ class PreprocessSpec:
         older: Which planes of the older pictures are kept; the newest one always gives all three.
         scale: Factor from uint8 to the network's float.
         version: `PREPROCESS_VERSION` of the code it was trained with.
+        masks: Places that are black in training and in play, such as a score or a clock: left, top, width and height of
+            each in percent of the picture.
     """
 
     width: int
@@ -54,6 +58,7 @@ class PreprocessSpec:
     older: Literal["green", "rgb"] = "green"
     scale: float = 1 / 255
     version: int = PREPROCESS_VERSION
+    masks: tuple[Mask, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.offsets[0] == 0, self.offsets
@@ -77,8 +82,9 @@ class PreprocessSpec:
         return self.offsets[-1]
 
     def as_table(self) -> dict[str, Any]:
-        """Plain data for a checkpoint."""
-        return dataclasses.asdict(self) | {"offsets": list(self.offsets)}
+        """Plain data for a checkpoint; without masks, what versions that knew none can read."""
+        table = dataclasses.asdict(self) | {"offsets": list(self.offsets), "masks": [list(m) for m in self.masks]}
+        return table if self.masks else {name: value for name, value in table.items() if name != "masks"}
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> PreprocessSpec:
@@ -88,13 +94,18 @@ class PreprocessSpec:
             UserError: It was written by a version whose preprocessing this one cannot repeat.
         """
         known = {f.name for f in dataclasses.fields(cls)}
-        if set(table) != known or table["version"] != PREPROCESS_VERSION or table["older"] not in ("green", "rgb"):
+        if (
+            set(table) | {"masks"} != known
+            or table["version"] != PREPROCESS_VERSION
+            or table["older"] not in ("green", "rgb")
+        ):
             raise UserError(
                 f"The checkpoint's preprocessing (version {table.get('version', 'unknown')}) is not the one of this "
                 f"program (version {PREPROCESS_VERSION})",
                 "Use the version of RLAI that trained it, or train again",
             )
-        return cls(**{**table, "offsets": tuple(table["offsets"])})
+        masks = tuple(tuple(map(float, mask)) for mask in table.get("masks", ()))
+        return cls(**{**table, "offsets": tuple(table["offsets"]), "masks": masks})
 
 
 InputSpec = PreprocessSpec | StateSpec
@@ -139,7 +150,22 @@ def shrink(image: Image, spec: PreprocessSpec) -> Planes:
         # Area averaging keeps the ball of a far-away picture; it is not defined for enlarging (180x320 recordings).
         how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         image = cast(Image, cv2.resize(image, (spec.width, spec.height), interpolation=how))
-    return np.ascontiguousarray(image.transpose(2, 0, 1))
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    hide(planes, spec)
+    return planes
+
+
+def hide(pictures: NDArray[np.uint8], spec: PreprocessSpec) -> None:
+    """Blacken the masked places, whole pixels outwards.
+
+    Args:
+        pictures: (..., height, width) uint8, changed in place.
+        spec: What the network wants to see.
+    """
+    for left, top, width, height in spec.masks:
+        columns = slice(floor(left * spec.width / 100), ceil((left + width) * spec.width / 100))
+        rows = slice(floor(top * spec.height / 100), ceil((top + height) * spec.height / 100))
+        pictures[..., rows, columns] = 0
 
 
 class History:

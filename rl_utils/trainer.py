@@ -20,6 +20,7 @@ from rl_utils.dataset import Samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.held_out import HeldOut
+from rl_utils.looks import Looks
 from rl_utils.losses import make_loss
 from rl_utils.metrics import accuracy
 from rl_utils.model import build_network, decode, default_arguments, predict
@@ -122,7 +123,8 @@ class Trainer:
         config = self._config
         self._samples = samples
         how = Augmentation(mirror=config.mirror, shift_px=config.shift_px)
-        self._batches = Batches(store, samples, augmentation=how, seed=config.seed)
+        looks = Looks(config.colour, config.blur, config.drop_past)
+        self._batches = Batches(store, samples, augmentation=how, looks=looks, seed=config.seed)
         self._per_pass = steps_per_pass(config, samples, self._workers.count)
         self._log_every = min(LOG_EVERY, self._per_pass)
         self._loss = make_loss(config.loss, samples.targets[samples.train])

@@ -15,13 +15,14 @@ from typing import Any, Final
 from rl_utils import __version__
 from rl_utils.checkpoint import Checkpoint, load_checkpoint, load_start
 from rl_utils.coach_rounds import play_round
-from rl_utils.config import TrainConfig, config_table, git_commit, save_config
+from rl_utils.config import TrainConfig, config_table, git_commit, parse_mask, save_config
 from rl_utils.console import progress
 from rl_utils.dataset import Samples, Weights, join_samples, make_samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.model import input_spec
 from rl_utils.optimisation import repeatable
+from rl_utils.preprocess import PreprocessSpec
 from rl_utils.recordings import Recording, open_recordings
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import StepSchedule, TimeSchedule, steps_per_pass
@@ -100,6 +101,8 @@ def _run(
         logger.info("Settings are in %s", config.out / "config.toml")
     schedule = _schedule(config, state, steps, made=began, now=now)
     spec = last.spec if last is not None else input_spec(config.model, samples.fps)
+    if last is None and isinstance(spec, PreprocessSpec):
+        spec = replace(spec, masks=tuple(map(parse_mask, config.mask)))
     start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
     with FrameStores(spec) as stores:
         if not _read_pictures(stores, recordings, config, workers, stop):
@@ -156,7 +159,7 @@ def _samples_of(config: TrainConfig, recordings: list[Recording]) -> Samples:
         val_gap_s=config.val_gap_s,
         action_shift_ms=config.action_shift_ms,
         seed=config.seed,
-        weights=Weights(config.policy_weight, config.takeover_weight, config.pre_takeover_weight),
+        weights=Weights(config.policy_weight, config.takeover_weight, config.pre_takeover_weight, config.change_weight),
     )
 
 

@@ -76,6 +76,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "frame_store",
         "metrics",
         "press_metrics",
+        "looks",
         "checkpoint",
         "schedule",
         "training_run",
