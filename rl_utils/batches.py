@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from rl_utils.controls import Control
 from rl_utils.dataset import Indices, Samples
 from rl_utils.frame_store import FrameStore, FrameStores
-from rl_utils.state_input import mirrored_states
+from rl_utils.looks import AS_RECORDED, DrawnLooks, Looks, change_looks
+from rl_utils.preprocess import hide_again
+from rl_utils.state_input import StateSpec, mirrored_states
 
 PREFETCH: Final = 3
 """Batches made ahead."""
@@ -142,7 +144,8 @@ class Batches:
     Args:
         store: The pictures.
         samples: What is learnt from them.
-        augmentation: How pictures are varied in training.
+        augmentation: How pictures are varied in training, and the right answers with them.
+        looks: How else they may look.
         seed: Of order and variation.
 
     Attributes:
@@ -150,12 +153,19 @@ class Batches:
     """
 
     def __init__(
-        self, store: FrameStore | FrameStores, samples: Samples, *, augmentation: Augmentation, seed: int
+        self,
+        store: FrameStore | FrameStores,
+        samples: Samples,
+        *,
+        augmentation: Augmentation,
+        looks: Looks = AS_RECORDED,
+        seed: int,
     ) -> None:
         self._store = store
         self.spec = store.spec
         self._samples = samples
         self._augmentation = augmentation
+        self._looks = looks
         self._seed = seed
 
     def plain(self, indices: Indices) -> Batch:
@@ -187,10 +197,21 @@ class Batches:
             # Sorted: neighbouring rows of the store are read in order; the order within a batch means nothing.
             chosen = np.sort(order[number * size : (number + 1) * size])
             chance = np.random.default_rng([self._seed, epoch, number])
-            return augment(self.plain(chosen[part]), Variation.draw(self._augmentation, len(chosen), chance).of(part))
+            batch = augment(self.plain(chosen[part]), Variation.draw(self._augmentation, len(chosen), chance).of(part))
+            return self._look_otherwise(batch, len(chosen), chance, part)
 
         numbers = range(start, len(order) // size if stop is None else stop)
         return ahead(lambda number=number: make(number) for number in numbers)  # type: ignore[misc]
+
+    def _look_otherwise(self, batch: Batch, count: int, chance: np.random.Generator, part: slice) -> Batch:
+        """Change how the pictures look; what is masked in play is masked here, wherever it went before."""
+        spec, stacks = self.spec, batch.stacks
+        if isinstance(spec, StateSpec) or not (self._looks.any or spec.masks):
+            return batch
+        if self._looks.any:
+            stacks = change_looks(stacks, DrawnLooks.draw(self._looks, count, chance).of(part), spec)
+        hide_again(stacks, spec)
+        return replace(batch, stacks=stacks)
 
 
 def ahead(makers: Iterable[Callable[[], Batch]]) -> Iterator[Batch]:

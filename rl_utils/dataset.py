@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rl_utils.arena.obs_layout import OBS_NAMES
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Source
+from rl_utils.metrics import CHANGE
 from rl_utils.recordings import Recording
 from rl_utils.split import play_time, split_by_time
 from rl_utils.takeover import is_let_go
@@ -32,11 +33,13 @@ class Weights:
         policy: Driven by a policy, and not labelled. 0: left out.
         takeover: Driven by somebody who took the pad from a policy: how it gets out of what it got into.
         pre_takeover: Factor for the seconds that led to a takeover, which show what not to do.
+        change: Factor for moments in which a control changes: rare, and where repeating the last inputs is wrong.
     """
 
     policy: float = 0.0
     takeover: float = 2.0
     pre_takeover: float = 0.0
+    change: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ def make_samples(
     index = np.arange(len(targets))
     before = np.where(index > firsts, index - 1, index)
     weight = np.where(paired >= 0, np.minimum(weight, weight[np.maximum(paired, 0)]), 0)
+    weight = np.where((np.abs(targets - targets[before]) > CHANGE).any(axis=1), weights.change * weight, weight)
     usable = weight > 0
     if not usable.any():
         raise UserError(

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Any, Final, Literal, cast
 
 import cv2
@@ -31,6 +32,7 @@ PREPROCESS_VERSION: Final = 1
 
 Planes = NDArray[np.uint8]
 """(3, height, width) uint8: red, green and blue of one picture at model size; with a fovea 6, its own behind them."""
+Mask = tuple[float, float, float, float]
 Stack = NDArray[np.uint8]
 """(channels, height, width) uint8: what a network sees at one moment, before scaling."""
 
@@ -46,6 +48,8 @@ class PreprocessSpec:
         older: Which planes of the older pictures are kept; the newest one always gives all three.
         scale: Factor from uint8 to the network's float.
         version: `PREPROCESS_VERSION` of the code it was trained with.
+        masks: Places that are black in training and in play, such as a score or a clock: left, top, width and height of
+            each in percent of the picture.
         fovea: A part of the picture that is shown a second time, and larger: left, top, width and height as shares of
             the picture's. None: no second look.
     """
@@ -56,6 +60,7 @@ class PreprocessSpec:
     older: Literal["green", "rgb"] = "green"
     scale: float = 1 / 255
     version: int = PREPROCESS_VERSION
+    masks: tuple[Mask, ...] = ()
     fovea: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -81,15 +86,25 @@ class PreprocessSpec:
         return len(self.planes)
 
     @property
+    def fovea_masks(self) -> tuple[Mask, ...]:
+        """The masks as they lie in the fovea, in percent of it; they may reach beyond it."""
+        if self.fovea is None:
+            return ()
+        left, top, width, height = self.fovea
+        return tuple(
+            ((x - 100 * left) / width, (y - 100 * top) / height, w / width, h / height) for x, y, w, h in self.masks
+        )
+
+    @property
     def memory(self) -> int:
         """How many frames before the newest one are looked at."""
         return self.offsets[-1]
 
     def as_table(self) -> dict[str, Any]:
-        """Plain data for a checkpoint."""
-        table = dataclasses.asdict(self) | {"offsets": list(self.offsets)}
-        fovea = table.pop("fovea")
-        return table if fovea is None else table | {"fovea": list(fovea)}
+        """Plain data for a checkpoint; what is not used is left out, for versions that knew nothing of it."""
+        table = dataclasses.asdict(self) | {"offsets": list(self.offsets), "masks": [list(m) for m in self.masks]}
+        table["fovea"] = self.fovea and list(self.fovea)
+        return {name: value for name, value in table.items() if value or name not in ("masks", "fovea")}
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> PreprocessSpec:
@@ -98,9 +113,9 @@ class PreprocessSpec:
         Raises:
             UserError: It was written by a version whose preprocessing this one cannot repeat.
         """
-        known = {f.name for f in dataclasses.fields(cls)} - {"fovea"}
+        known = {f.name for f in dataclasses.fields(cls)}
         if (
-            set(table) - {"fovea"} != known
+            set(table) | {"masks", "fovea"} != known
             or table["version"] != PREPROCESS_VERSION
             or table["older"] not in ("green", "rgb")
         ):
@@ -109,8 +124,11 @@ class PreprocessSpec:
                 f"program (version {PREPROCESS_VERSION})",
                 "Use the version of RLAI that trained it, or train again",
             )
-        fovea = table.get("fovea")
-        tuples = {"offsets": tuple(table["offsets"]), "fovea": None if fovea is None else tuple(fovea)}
+        tuples = {
+            "offsets": tuple(table["offsets"]),
+            "masks": tuple(tuple(map(float, mask)) for mask in table.get("masks", ())),
+            "fovea": tuple(map(float, table["fovea"])) if table.get("fovea") else None,
+        }
         return cls(**{**table, **tuples})
 
 
@@ -163,14 +181,17 @@ def shrink(image: Image, spec: PreprocessSpec) -> Planes:
     Returns:
         (3 or 6, height, width) uint8, a new array: see `Planes`.
     """
-    whole = _fitted(image, spec).transpose(2, 0, 1)
+    planes = np.ascontiguousarray(_fitted(image, spec).transpose(2, 0, 1))
+    hide(planes, spec.masks)
     if spec.fovea is None:
-        return np.ascontiguousarray(whole)
+        return planes
     height, width = image.shape[:2]
     left, top, wide, high = spec.fovea
     rows = slice(round(top * height), max(round((top + high) * height), round(top * height) + 1))
     columns = slice(round(left * width), max(round((left + wide) * width), round(left * width) + 1))
-    return np.concatenate([whole, _fitted(image[rows, columns], spec).transpose(2, 0, 1)])
+    middle = np.ascontiguousarray(_fitted(image[rows, columns], spec).transpose(2, 0, 1))
+    hide(middle, spec.fovea_masks)
+    return np.concatenate([planes, middle])
 
 
 def _fitted(image: Image, spec: PreprocessSpec) -> Image:
@@ -181,6 +202,27 @@ def _fitted(image: Image, spec: PreprocessSpec) -> Image:
     # Area averaging keeps the ball of a far-away picture; it is not defined for enlarging (180x320 recordings).
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return cast(Image, cv2.resize(image, (spec.width, spec.height), interpolation=how))
+
+
+def hide_again(stacks: NDArray[np.uint8], spec: PreprocessSpec) -> None:
+    """Blacken the masked places of (B, channels, height, width) uint8 that were shifted; changed in place."""
+    whole = stacks.shape[1] if spec.fovea is None else stacks.shape[1] // 2
+    hide(stacks[:, :whole], spec.masks)
+    hide(stacks[:, whole:], spec.fovea_masks)
+
+
+def hide(pictures: NDArray[np.uint8], masks: Sequence[Mask]) -> None:
+    """Blacken the masked places, whole pixels outwards.
+
+    Args:
+        pictures: (..., height, width) uint8, changed in place.
+        masks: Left, top, width and height of each in percent of the picture.
+    """
+    high, wide = pictures.shape[-2:]
+    for left, top, width, height in masks:
+        columns = slice(max(0, floor(left * wide / 100)), max(0, ceil((left + width) * wide / 100)))
+        rows = slice(max(0, floor(top * high / 100)), max(0, ceil((top + height) * high / 100)))
+        pictures[..., rows, columns] = 0
 
 
 class History:

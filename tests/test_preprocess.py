@@ -78,6 +78,13 @@ def test_a_fovea_is_the_middle_of_the_same_picture() -> None:
     middle = cv2.resize(images[2][98:210, 140:340], (160, 90), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(stack[5:8], middle.transpose(2, 0, 1))
     assert PreprocessSpec.from_table(spec.as_table()) == spec
+    masked = dataclasses.replace(spec, masks=((40.0, 30.0, 20.0, 20.0), (0.0, 0.0, 10.0, 10.0)))
+    assert PreprocessSpec.from_table(masked.as_table()) == masked
+    stack = History(masked).push(np.full_like(images[0], 255))
+    assert not stack[0, 27:45, 64:96].any()
+    hidden = slice(round((192 - 140) * 0.8), round((288 - 140) * 0.8))
+    assert not stack[5, : int((135 - 98) * 0.8), hidden].any()
+    assert int((stack[5] == 0).sum()) < 32 * 100
 
 
 def _pushed(images: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
