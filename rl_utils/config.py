@@ -254,6 +254,8 @@ class TrainConfig:
     mask: tuple[str, ...] = ()
     """Places that are black in training and in play, such as the HUD's clock: left,top,width,height of each in percent
     of the picture, like 40,0,20,9."""
+    belief_weight: float = 1.0
+    """What fovea's belief about car and ball counts beside the inputs, where recordings hold the state; 0: nothing."""
     ema: float = 0.995
     """Average of the weights over steps that is evaluated and saved; 0 turns it off."""
     pad_profile: str = "playstation"
@@ -314,6 +316,9 @@ class TrainConfig:
             option, value = "--" + name.replace("_", "-"), getattr(self, name)
             _require(0 <= value <= 100, f"{option} {value:g} is out of range", "Choose 0 to 100")
         _require(0 <= self.mirror <= 1, f"--mirror {self.mirror:g} is out of range", "Choose 0 to 1")
+        _require(
+            0 <= self.belief_weight <= 100, f"--belief-weight {self.belief_weight:g} is out of range", "Choose 0 to 100"
+        )
         _require(0 <= self.ema < 1, f"--ema {self.ema:g} is out of range", "Choose 0 to 0.9999")
         _require(0 <= self.shift_px <= 32, f"--shift-px {self.shift_px} is out of range", "Choose 0 to 32")
         _require(0 <= self.coach <= 18, f"--coach {self.coach} is out of range", "Choose 0 to 18 rounds")

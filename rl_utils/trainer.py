@@ -242,9 +242,9 @@ class Trainer:
                 loss = self._loss(outputs, torch.from_numpy(batch.targets).to(self._device))
                 value = float(loss.total.detach())
                 total = loss.total
-                if outputs.shape[1] > N_CONTROLS:
+                if outputs.shape[1] > N_CONTROLS and self._config.belief_weight > 0:
                     belief = belief_loss(outputs, torch.from_numpy(batch.states).to(self._device))
-                    total = total + belief
+                    total = total + self._config.belief_weight * belief
                     measured["belief_loss"] = measured.get("belief_loss", 0.0) + float(belief.detach()) / len(group)
                 if not math.isfinite(float(total.detach())):
                     self._give_up(batch, f"The loss is {value}")
