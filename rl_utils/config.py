@@ -31,6 +31,8 @@ GAME_TITLE: Final = r"^Rocket League(\s*\(.*\))?$"
 """Matches the article's exact title, the arena's, and Proton's `Rocket League (64-bit, DX11, Cooked)`."""
 
 WindowSize = tuple[int, int]
+TeamName = Literal["blue", "orange"]
+LookName = Literal["default", "night", "desert", "ice"]
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _MASK = re.compile(",".join([r"(\d{1,3}(?:\.\d+)?)"] * 4))
@@ -148,6 +150,10 @@ class CollectConfig:
     """Direct mode: how play starts."""
     seed: int = 0
     """Direct mode: seed of the starts."""
+    team: TeamName = "blue"
+    """Direct mode: colour of the car, and the end from which it plays."""
+    look: LookName = "default"
+    """Direct mode: colours and light of the arena."""
     wait: float = 60.0
     """Seconds to wait for the window to appear."""
 
@@ -513,6 +519,10 @@ class ArenaConfig:
     """Seed of the starts."""
     size: str = "960x540"
     """Window, width x height in pixels."""
+    team: TeamName = "blue"
+    """Colour of the car, and the end from which it plays."""
+    look: LookName = "default"
+    """Colours and light, to see whether a policy plays where it has never been."""
     fps: float = 60.0
     """Pictures per second; 120, 60, 40 or 30."""
     noise: float = 0.0
@@ -563,6 +573,10 @@ class ScoreConfig:
     """First start; training uses other ones."""
     situation: str = "benchmark"
     """How play starts; scores are quoted for benchmark."""
+    team: TeamName = "blue"
+    """orange plays the same starts in an orange car from the other end; scores are quoted for blue."""
+    look: LookName = "default"
+    """Colours and light of the arena; scores are quoted for default."""
     workers: int = 0
     """Processes; 0 takes one per core. The result does not depend on it."""
     json: Path | None = None
@@ -598,6 +612,9 @@ ScoreboardPart = Literal[
     "plain",
     "noise",
     "coach",
+    "coach-orange",
+    "coach-night",
+    "coach-ice",
     "state",
     "expert",
     "curves",
@@ -636,7 +653,8 @@ class ScoreboardConfig:
     seed: int = 960000
     """First of the held-out starts; all play the same ones."""
     only: tuple[ScoreboardPart, ...] = ()
-    """Rows to measure now, of those that the table can have, and what they need; all by default."""
+    """Rows to measure now, and what they need; all by default, but for those that show a policy an arena that it has
+    never seen (coach-orange, coach-night, coach-ice)."""
     resume: bool = False
     """Go on in --out: what is done there stays, and counts."""
 

@@ -177,8 +177,8 @@ def run_scoreboard(config: ScoreboardConfig) -> str:
 
     board = Scoreboard(config)
     for row in ROWS:
-        if not config.only or row.name in config.only:
-            log(f"\n{row.title}")
+        if row.name in config.only or not (config.only or row.extra):
+            log(f"\n{row.title.strip()}")
             board.measure(row)
             write_tables(config, quiet=True)
     if not config.only or "curves" in config.only:

@@ -83,6 +83,7 @@ class Row:
         training: Whose policies play; None for a driver.
         player: Options of `arena score` beside the checkpoint; "play:NAME" stands for recorded play.
         plays: Recorded play that a driver needs.
+        extra: Measured only when --only names it.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Row:
     training: str | None = None
     player: tuple[str, ...] = ()
     plays: tuple[str, ...] = ()
+    extra: bool = False
 
 
 ROWS: Final = (
@@ -106,6 +108,9 @@ ROWS: Final = (
     Row("plain", "default policy, plain play", "plain"),
     Row("noise", "default policy, play with noise", "noise"),
     Row("coach", "default policy, play with noise and coach rounds", "coach"),
+    Row("coach-orange", "  the same, in an orange car from the other end", "coach", ("--team", "orange"), extra=True),
+    Row("coach-night", "  the same, by night", "coach", ("--look", "night"), extra=True),
+    Row("coach-ice", "  the same, on ice-blue ground", "coach", ("--look", "ice"), extra=True),
     Row("state", "policy on the state, play with noise", "state"),
     Row("expert", "scripted driver", player=("--driver", "expert")),
 )
@@ -115,6 +120,9 @@ PAIRS: Final = (
     ("plain", "article-fixed"),
     ("noise", "plain"),
     ("coach", "noise"),
+    ("coach", "coach-orange"),
+    ("coach", "coach-night"),
+    ("coach", "coach-ice"),
     ("state", "coach"),
     ("expert", "coach"),
 )

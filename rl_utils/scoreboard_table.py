@@ -228,7 +228,7 @@ def _markdown(
     comparisons: Mapping[tuple[str, str], Mapping[str, Difference]],
     machine: Hardware,
 ) -> str:
-    titles = {row.name: row.title for row in ROWS}
+    titles = {row.name: row.title.strip() for row in ROWS}
     lines = [
         f"{time.strftime('%d %B %Y').lstrip('0')}, {machine}. Situation `benchmark`, held-out starts from seed "
         f"{config.seed}, the same for all, at least {config.score_minutes:g} simulated minutes for each network or "

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rl_utils.arena.game import Game
+from rl_utils.arena.looks import look_named
 from rl_utils.arena.obs_layout import OBS_NAMES, observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.server import LinkServer, source_of
@@ -61,6 +62,7 @@ class Live:
             driver=config.driver if scripted else None,
             noise=config.noise if scripted else 0.0,
             camera=config.camera,
+            team=config.team,
         )
         self._server = LinkServer(
             config.socket,
@@ -71,6 +73,8 @@ class Live:
                 "seed": config.seed,
                 "noise": config.noise,
                 "camera": config.camera,
+                "team": config.team,
+                "look": config.look,
                 "state_names": OBS_NAMES,
             },
             refuse_sinks=_why_nobody_may_drive(config.driver),
@@ -80,7 +84,8 @@ class Live:
         except UserError:
             self._server.close()
             raise
-        self._renderer = Renderer(*self._window.size)
+        self._look = look_named(config.look)
+        self._renderer = Renderer(*self._window.size, look=self._look)
         self._pacer = Pacer(config.fps)
         self._ticks = round(TICK_HZ / config.fps)
         self._starts: deque[int] = deque(maxlen=round(2 * config.fps))
@@ -123,7 +128,7 @@ class Live:
             self._server.count(events, ticks, now)
         snapshot = self.game.snapshot()
         if self._window.size != (self._renderer.width, self._renderer.height):
-            self._renderer = Renderer(*self._window.size)
+            self._renderer = Renderer(*self._window.size, look=self._look)
         image = self._renderer.render(snapshot, self.game.view())
         # The pads hear first: whoever captures the new picture must find its inputs already there.
         self._publish(snapshot)

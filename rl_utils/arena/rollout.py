@@ -22,6 +22,7 @@ from rl_utils.arena.play_pool import play_pool
 from rl_utils.arena.situations import next_seed
 from rl_utils.arena.snapshot import TICK_HZ
 from rl_utils.arena.world import DECISION_TICKS, Events, World
+from rl_utils.config import LookName, TeamName
 from rl_utils.controls import REST, Control
 from rl_utils.interfaces import InputVector, Policy
 
@@ -62,11 +63,15 @@ class PlayerSpec:
             as the article did, faults and all.
         checkpoint: File of a policy.
         held: 19 values in [0, 1].
+        team: Whose car it is; see `Game`. Drivers that see the state play the same in both.
+        look: Of the arena, one of `looks.LOOKS`.
     """
 
     kind: Literal["policy", "article", "expert", "idle", "random", "constant"]
     checkpoint: Path | None = None
     held: tuple[float, ...] = ()
+    team: TeamName = "blue"
+    look: LookName = "default"
 
 
 class Player(ABC):
@@ -102,10 +107,14 @@ class PolicyPlayer(Player):
     Args:
         policy: Of a rate that divides 120 Hz.
         size: (width, height) in px of the pictures it wants.
+        team: Whose car it is.
+        look: Of the arena.
     """
 
-    def __init__(self, policy: Policy, size: tuple[int, int]) -> None:
-        self._policy, self._size = policy, size
+    def __init__(
+        self, policy: Policy, size: tuple[int, int], *, team: TeamName = "blue", look: LookName = "default"
+    ) -> None:
+        self._policy, self._size, self._team, self._look = policy, size, team, look
         self._arenas: dict[str, DirectArena] = {}
 
     def play(self, situation: str, seed: int) -> Rollout:
@@ -114,7 +123,9 @@ class PolicyPlayer(Player):
         if arena is None:
             from rl_utils.arena.direct import DirectArena
 
-            arena = DirectArena(situation, seed, fps=self._policy.fps, size=self._size)
+            arena = DirectArena(
+                situation, seed, fps=self._policy.fps, size=self._size, team=self._team, look=self._look
+            )
             self._arenas[situation] = arena
         else:
             arena.restart(seed)
@@ -142,7 +153,7 @@ def make_player(spec: PlayerSpec) -> Player:
 
         policy = load_arena_policy(spec.checkpoint)
         if policy.sees == "pictures":
-            return PolicyPlayer(policy, policy.capture_size)
+            return PolicyPlayer(policy, policy.capture_size, team=spec.team, look=spec.look)
         from rl_utils.arena.policy_driver import open_policy_driver
 
         return DriverPlayer(open_policy_driver(spec.checkpoint))
@@ -151,7 +162,7 @@ def make_player(spec: PlayerSpec) -> Player:
         from rl_utils.article_play import load_article_policy
 
         shipped = load_article_policy(spec.checkpoint)
-        return PolicyPlayer(shipped, shipped.capture_size)
+        return PolicyPlayer(shipped, shipped.capture_size, team=spec.team, look=spec.look)
     if spec.kind == "constant":
         return DriverPlayer(ConstantDriver(np.array(spec.held, np.float32)))
     return DriverPlayer(make_driver(spec.kind))

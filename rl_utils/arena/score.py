@@ -124,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score a policy or a driver and print the result."""
     config = parse_config(ScoreConfig, argv, prog="python -m rl_utils.arena score")
     spec, name = _player(config)
+    variant = [config.team] * (config.team != "blue") + [config.look] * (config.look != "default")
+    name = f"{name} ({', '.join(variant)})" if variant else name
     earlier = read_score(config.against) if config.against is not None else None
     if earlier is not None:
         _check_comparable(earlier, config)
@@ -162,8 +164,9 @@ def _player(config: ScoreConfig) -> tuple[PlayerSpec, str]:
     if config.checkpoint is not None:
         file = config.checkpoint
         if config.as_shipped:
-            return PlayerSpec("article", checkpoint=file.absolute()), f"{file}, as shipped"
-        return PlayerSpec("policy", checkpoint=file.absolute()), str(file)
+            spec = PlayerSpec("article", checkpoint=file.absolute(), team=config.team, look=config.look)
+            return spec, f"{file}, as shipped"
+        return PlayerSpec("policy", checkpoint=file.absolute(), team=config.team, look=config.look), str(file)
     assert config.driver is not None
     if config.driver == "constant":
         assert config.constant is not None
