@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -92,15 +93,14 @@ def augment(batch: Batch, variation: Variation) -> Batch:
     mirrored = np.flatnonzero(variation.mirrored)
     of_pictures = stacks.ndim > 2
     if len(mirrored):
-        stacks, targets, states = stacks.copy(), targets.copy(), states.copy()
+        targets, states = targets.copy(), states.copy()
         targets[mirrored] = mirror_inputs(targets[mirrored])
         states[mirrored] = mirrored_states(states[mirrored])
         if not of_pictures:
+            stacks = stacks.copy()
             stacks[mirrored] = mirrored_states(stacks[mirrored])
-        for stack in (stacks[i] for i in mirrored.tolist() if of_pictures):  # a tenth of one fancy assignment's time
-            stack[:] = stack[:, :, ::-1].copy()
-    if variation.shifts.any() and of_pictures:
-        stacks = _shifted(stacks, variation.shifts)
+    if of_pictures and (len(mirrored) or variation.shifts.any()):
+        stacks = _moved(stacks, variation)
     return Batch(stacks, targets, states, batch.indices)
 
 
@@ -123,11 +123,14 @@ def mirror_inputs(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     return mirrored
 
 
-def _shifted(stacks: NDArray[np.uint8], shifts: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Move each stack by (down, right) px; what is uncovered repeats the edge."""
+def _moved(stacks: NDArray[np.uint8], variation: Variation) -> NDArray[np.uint8]:
+    """Mirror stacks and move each by (down, right) px; what is uncovered repeats the edge."""
     height, width = stacks.shape[2:]
     out = np.empty_like(stacks)
-    for stack, moved, (down, right) in zip(stacks, out, shifts.tolist(), strict=True):
+    how = zip(variation.mirrored.tolist(), variation.shifts.tolist(), strict=True)
+    for stack, moved, (mirrored, (down, right)) in zip(stacks, out, how, strict=True):
+        if mirrored:  # a third of the time of a view backwards
+            stack = cv2.flip(stack.reshape(-1, width), 1).reshape(stack.shape)  # noqa: PLW2901  # the same, mirrored
         top, left = max(down, 0), max(right, 0)
         bottom, end = height + min(down, 0), width + min(right, 0)
         moved[:, top:bottom, left:end] = stack[:, top - down : bottom - down, left - right : end - right]

@@ -267,7 +267,9 @@ class TrainConfig:
     pad_profile: str = "playstation"
     """Pad behind the article's files: playstation, xpad, playstation-generic or nintendo."""
     cache_gb: float = 6.0
-    """Memory for frames held ready at training size; what does not fit is decoded when needed."""
+    """Memory for frames held ready at training size; what does not fit goes to a file in --out while it trains."""
+    cache_disk_gb: float = 100.0
+    """Room for that file (at most half of what is free); what does not fit there either is decoded when needed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
     threads: int = 0

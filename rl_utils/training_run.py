@@ -44,6 +44,7 @@ MAY_CHANGE: Final = frozenset(
         "minutes",
         "patience",
         "cache_gb",
+        "cache_disk_gb",
         "device",
         "threads",
         "resume",
@@ -262,14 +263,22 @@ def _read_pictures(
     if isinstance(stores.spec, StateSpec):
         store = StateStore(recordings, stores.spec)
     else:
-        store = FrameStore(recordings, stores.spec, cache_bytes=room, spill=config.out, sharers=workers.local_count)
+        store = FrameStore(
+            recordings,
+            stores.spec,
+            cache_bytes=room,
+            spill=config.out,
+            disk_bytes=round(config.cache_disk_gb * 1e9),
+            sharers=workers.local_count,
+        )
     stores.add(store)
     with progress("reading pictures", len(store), shown=workers.leads) as shown:
         if not all(workers.gather(store.load(shown.update, stop))):
             return False
     if store.ready_share < 1 and workers.leads:
         logger.warning(
-            "%.0f %% of the pictures fit into memory (--cache-gb); the others are decoded whenever they are needed",
+            "%.0f %% of the pictures fit into memory (--cache-gb) and on the disk (--cache-disk-gb); the others are "
+            "decoded whenever they are needed",
             100 * store.ready_share,
         )
     return True

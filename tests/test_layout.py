@@ -75,6 +75,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "dataset",
         "batches",
         "frame_store",
+        "picture_file",
         "metrics",
         "press_metrics",
         "looks",
