@@ -83,8 +83,10 @@ class Network(nn.Module):
         backbone: Flattened maps → what both heads look at.
         binary_head: The last layer for buttons.
         analog_head: The last layers for axes; end in a sigmoid.
+        looks: How many times as many channels as `conv_backbone` takes it sees.
     """
 
+    looks: int = 1
     conv_backbone: nn.Sequential
     backbone: nn.Sequential
     binary_head: nn.Linear
@@ -183,6 +185,8 @@ class FoveaNet(Network):
         height: Of the input in px.
         dropout: Before and after the hidden layers.
     """
+
+    looks = 2
 
     def __init__(self, *, channels: int, width: int, height: int, dropout: float = 0.3) -> None:
         super().__init__()
