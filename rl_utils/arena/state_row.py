@@ -111,7 +111,7 @@ class StateRow:
         """
         ball = state.ball
         pieces: list[Any] = [ball.position, ball.linear_velocity, ball.angular_velocity]
-        facts, teams = [], []
+        facts, teams = b"", []
         for car in state.cars.values():
             body = car.physics
             rotation = body.rotation_mtx
@@ -126,27 +126,24 @@ class StateRow:
             late = air_s >= DOUBLE_JUMP_MAX_DELAY_S
             flipped, double, held = car.has_flipped, car.has_double_jumped, car.is_holding_jump
             # Written out, as Python compares floats quicker before a branch, and packs floats quicker than flags.
-            facts.append(
-                _pack(
-                    car.boost_amount,
-                    car.demo_respawn_timer,
-                    1.0 if on_ground else 0.0,
-                    1.0 if car.boost_active_time > 0.0 else 0.0,
-                    1.0 if car.supersonic_time > 0.0 else 0.0,
-                    1.0 if held else 0.0,
-                    car.handbrake,
-                    1.0 if car.has_jumped else 0.0,
-                    1.0 if car.is_jumping else 0.0,
-                    1.0 if flipped else 0.0,
-                    1.0 if flipped and car.flip_time < FLIP_TORQUE_TIME_S else 0.0,
-                    1.0 if double else 0.0,
-                    0.0 if on_ground or held or double or flipped or late else 1.0,
-                    DOUBLE_JUMP_MAX_DELAY_S if late else air_s,
-                )
+            facts += _pack(
+                car.boost_amount,
+                car.demo_respawn_timer,
+                1.0 if on_ground else 0.0,
+                1.0 if car.boost_active_time > 0.0 else 0.0,
+                1.0 if car.supersonic_time > 0.0 else 0.0,
+                1.0 if held else 0.0,
+                car.handbrake,
+                1.0 if car.has_jumped else 0.0,
+                1.0 if car.is_jumping else 0.0,
+                1.0 if flipped else 0.0,
+                1.0 if flipped and car.flip_time < FLIP_TORQUE_TIME_S else 0.0,
+                1.0 if double else 0.0,
+                0.0 if on_ground or held or double or flipped or late else 1.0,
+                DOUBLE_JUMP_MAX_DELAY_S if late else air_s,
             )
             teams.append(car.team_num)
-        pieces += facts
-        pieces.append(state.boost_pad_timers)
+        pieces += (facts, state.boost_pad_timers)
         # Joining bytes takes a third of the time of np.concatenate, and is right for what engines give: float32, whole.
         try:
             self._bytes[self._changing] = b"".join(pieces)
@@ -154,7 +151,7 @@ class StateRow:
             self._convert(state, facts)
         return teams
 
-    def _convert(self, state: Any, facts: list[bytes]) -> None:
+    def _convert(self, state: Any, facts: bytes) -> None:
         """Fill it with whatever can be made numbers."""
         bodies: list[tuple[Any, ...]] = [(state.ball.position, state.ball.linear_velocity, state.ball.angular_velocity)]
         for car in state.cars.values():
@@ -162,6 +159,5 @@ class StateRow:
             axes = np.asarray(body.rotation_mtx, np.float32).T
             bodies.append((body.position, body.linear_velocity, body.angular_velocity, axes))
         pieces = [np.asarray(part, np.float32).ravel() for body in bodies for part in body]
-        pieces += [np.frombuffer(fact, np.float32) for fact in facts]
-        pieces.append(np.asarray(state.boost_pad_timers, np.float32).ravel())
+        pieces += (np.frombuffer(facts, np.float32), np.asarray(state.boost_pad_timers, np.float32).ravel())
         np.concatenate(pieces, out=self.numbers[BALL : self.length])
