@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rl_utils.config import TrainConfig, parse_config
@@ -53,6 +53,7 @@ def _summary(outcome: Outcome, config: TrainConfig) -> str:
             f"Best after pass {best['epoch']}: held-out loss {best['loss']:.4f}, buttons right "
             f"{right['button_accuracy']:.1%}, axes within 5 % {right['axis_accuracy']:.1%}, all 19 right "
             f"{right['all_right']:.1%}.",
+            *_play(best.get("arena", {})),
             as_markdown(best["held_out"]),
             f"{config.out / BEST} drives ({how}); {config.out / 'README.md'} describes it.",
         ]
@@ -60,6 +61,17 @@ def _summary(outcome: Outcome, config: TrainConfig) -> str:
         saved = f"{config.out / LAST} is saved; the same command with --resume goes on."
         lines.append(saved if outcome.steps else "Nothing was learnt yet, so nothing is saved.")
     return "\n".join(lines)
+
+
+def _play(played: Mapping[str, float]) -> list[str]:
+    from rl_utils.selection import GOALS, TOUCHES
+
+    if not played:
+        return []
+    return [
+        f"It was chosen by its play: {played[GOALS]:.2f} goals and {played[TOUCHES]:.1f} touches per minute, which the "
+        "choice flatters; arena score plays starts that nobody chose by."
+    ]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset
 
 from rl_utils.batches import Augmentation, Batches
+from rl_utils.bench_larger import larger_than_memory
 from rl_utils.controls import N_CONTROLS, REST
 from rl_utils.data_batcher import BatchSaver
 from rl_utils.dataset import make_samples
@@ -47,7 +48,7 @@ def bench_load(seconds: float) -> list[dict[str, object]]:
 
     Returns:
         Rows: loader, cpu_ms per sample and samples_per_s; ours for each picture size, held ready or decoded when
-        needed, with mirroring and shifts, and the article's.
+        needed, with mirroring and shifts, and the article's; then those of `bench_larger`, with the training step.
     """
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:
@@ -61,7 +62,7 @@ def bench_load(seconds: float) -> list[dict[str, object]]:
                 cost = {"loader": f"ours {label}, {codec} decoded when needed"}
                 rows.append(cost | _rate(_our_samples(session, spec, 0), seconds))
             rows.append({"loader": f"ours {label}, held ready"} | _rate(_our_samples(session, spec, 10**9), seconds))
-    return rows
+        return rows + larger_than_memory(ours["jpeg"], seconds)
 
 
 def bench_train(seconds: float) -> list[dict[str, object]]:

@@ -35,6 +35,7 @@ TeamName = Literal["blue", "orange"]
 LookName = Literal["default", "night", "desert", "ice"]
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_MASK = re.compile(",".join([r"(\d{1,3}(?:\.\d+)?)"] * 4))
 _UNTIL = re.compile(r"(\d{1,9}(?:\.\d+)?)\s*(f|frames?|s|sec|seconds?|m|min|minutes?|h|hours?)", re.IGNORECASE)
 _SECONDS: Final = {
     **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
@@ -53,6 +54,23 @@ def parse_size(text: str, *, option: str = "--size") -> WindowSize:
     if match is None or not all(16 <= int(n) <= 16384 for n in match.groups()):
         raise UserError(f"{option} {text} is not a size", f'Write width and height in pixels like "{option} 480x270"')
     return int(match[1]), int(match[2])
+
+
+def parse_mask(text: str) -> tuple[float, float, float, float]:
+    """Read "40,0,20,9" as (left, top, width, height) in percent of the picture.
+
+    Raises:
+        UserError: It is not four numbers, or reaches out of the picture.
+    """
+    match = _MASK.fullmatch(text)
+    if match is not None:
+        left, top, width, height = map(float, match.groups())
+        if min(width, height) > 0 and max(left + width, top + height) <= 100:
+            return left, top, width, height
+    raise UserError(
+        f"--mask {text} is no place in the picture",
+        'Write left, top, width and height in percent like "--mask 40,0,20,9"',
+    )
 
 
 def parse_until(text: str, fps: float) -> int:
@@ -172,7 +190,7 @@ class CollectConfig:
         return None if self.seconds is None else max(1, round(self.seconds * self.fps))
 
 
-ModelName = Literal["motion", "rocketnet", "state"]
+ModelName = Literal["fovea", "motion", "rocketnet", "state"]
 LossName = Literal["balanced", "article"]
 
 
@@ -185,8 +203,9 @@ class TrainConfig:
     out: Path
     """Run folder: checkpoints, model card, metrics, TensorBoard logs."""
     model: ModelName = "motion"
-    """motion sees three moments and is the default; rocketnet is the article's network, exactly; state learns from the
-    practice arena's state instead of pictures, as an upper bound for them."""
+    """motion sees three moments; fovea also sees the middle larger, and learns what pictures say about car and ball
+    where recordings hold that; rocketnet is the article's network, exactly; state learns from the practice arena's
+    state instead of pictures, as an upper bound for them."""
     loss: LossName = "balanced"
     """balanced is corrected; article is the article's own."""
     epochs: int = 5
@@ -226,16 +245,31 @@ class TrainConfig:
     """Factor for the seconds before a takeover, where the policy was wrong; 0 leaves them out."""
     policy_weight: float = 0.0
     """How often a moment counts in which a policy drove, where no labels say what it should have done."""
+    change_weight: float = 1.0
+    """Factor for moments in which a button changes or an axis moves by more than a tenth of its way."""
     mirror: float = 0.5
     """Share of samples seen left-right mirrored, with steering mirrored too."""
     shift_px: int = 2
     """Random shift of the picture, in px of the model's input."""
+    colour: float = 0.0
+    """Random contrast (up to this share), brightness and tint (half as much) of training pictures; try 0.2."""
+    blur: float = 0.0
+    """Share of training pictures seen out of focus."""
+    drop_past: float = 0.0
+    """Share of training moments whose older pictures are replaced by the newest, so that it cannot lean on them."""
+    mask: tuple[str, ...] = ()
+    """Places that are black in training and in play, such as the HUD's clock: left,top,width,height of each in percent
+    of the picture, like 40,0,20,9."""
+    belief_weight: float = 1.0
+    """What fovea's belief about car and ball counts beside the inputs, where recordings hold the state; 0: nothing."""
     ema: float = 0.995
     """Average of the weights over steps that is evaluated and saved; 0 turns it off."""
     pad_profile: str = "playstation"
     """Pad behind the article's files: playstation, xpad, playstation-generic or nintendo."""
     cache_gb: float = 6.0
-    """Memory for frames held ready at training size; what does not fit is decoded when needed."""
+    """Memory for frames held ready at training size; what does not fit goes to a file in --out while it trains."""
+    cache_disk_gb: float = 100.0
+    """Room for that file (at most half of what is free); what does not fit there either is decoded when needed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
     threads: int = 0
@@ -244,6 +278,11 @@ class TrainConfig:
     """Rounds after the training: the policy plays the arena, the scripted driver corrects it, it learns from that."""
     coach_minutes: float = 7.0
     """Minutes of play in each round (faster than real time, beside --minutes)."""
+    select: Literal["loss", "score"] = "loss"
+    """What decides which pass becomes best.pt: the held-out loss, or how the policy plays the practice arena after each
+    pass, on starts of its own and beside --minutes (also across coach rounds, where losses cannot be compared)."""
+    select_episodes: int = 20
+    """--select score: starts that are played after each pass."""
     resume: bool = False
     """Continue the run in --out from last.pt."""
 
@@ -261,10 +300,33 @@ class TrainConfig:
         _require(self.accumulate >= 1, f"--accumulate {self.accumulate} is too small", "Choose at least 1")
         _require(self.lr > 0, f"--lr {self.lr:g} is not a learning rate", "Use more than 0")
         _require(0 < self.val_share < 0.9, f"--val-share {self.val_share:g} is out of range", "Choose 0.01 to 0.9")
+        for name in ("colour", "blur", "drop_past"):
+            option, value = "--" + name.replace("_", "-"), getattr(self, name)
+            _require(0 <= value <= 1, f"{option} {value:g} is out of range", "Choose 0 to 1")
+            _require(
+                not value or self.model != "state",
+                f"{option} varies pictures, and --model state sees none",
+                "Leave it away",
+            )
+        for text in self.mask:
+            parse_mask(text)
+        _require(
+            not self.mask or self.model != "state",
+            "--mask hides parts of pictures, and --model state sees none",
+            "Leave it away",
+        )
+        _require(
+            0 < self.change_weight <= 100,
+            f"--change-weight {self.change_weight:g} is out of range",
+            "Choose 0.1 to 100",
+        )
         for name in ("takeover_weight", "pre_takeover_weight", "policy_weight"):
             option, value = "--" + name.replace("_", "-"), getattr(self, name)
             _require(0 <= value <= 100, f"{option} {value:g} is out of range", "Choose 0 to 100")
         _require(0 <= self.mirror <= 1, f"--mirror {self.mirror:g} is out of range", "Choose 0 to 1")
+        _require(
+            0 <= self.belief_weight <= 100, f"--belief-weight {self.belief_weight:g} is out of range", "Choose 0 to 100"
+        )
         _require(0 <= self.ema < 1, f"--ema {self.ema:g} is out of range", "Choose 0 to 0.9999")
         _require(0 <= self.shift_px <= 32, f"--shift-px {self.shift_px} is out of range", "Choose 0 to 32")
         _require(0 <= self.coach <= 18, f"--coach {self.coach} is out of range", "Choose 0 to 18 rounds")
@@ -272,6 +334,11 @@ class TrainConfig:
             0 < self.coach_minutes <= 200,
             f"--coach-minutes {self.coach_minutes:g} is out of range",
             "Choose up to 200",
+        )
+        _require(
+            2 <= self.select_episodes <= 2000,
+            f"--select-episodes {self.select_episodes} is out of range",
+            "Choose 2 to 2000",
         )
 
 

@@ -11,8 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_utils.arena.obs_layout import OBS_NAMES
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Source
+from rl_utils.metrics import CHANGE
 from rl_utils.recordings import Recording
 from rl_utils.split import play_time, split_by_time
 from rl_utils.takeover import is_let_go
@@ -31,11 +33,13 @@ class Weights:
         policy: Driven by a policy, and not labelled. 0: left out.
         takeover: Driven by somebody who took the pad from a policy: how it gets out of what it got into.
         pre_takeover: Factor for the seconds that led to a takeover, which show what not to do.
+        change: Factor for moments in which a control changes: rare, and where repeating the last inputs is wrong.
     """
 
     policy: float = 0.0
     takeover: float = 2.0
     pre_takeover: float = 0.0
+    change: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Samples:
 
     Attributes:
         targets: (N, 19) float32, the inputs to answer with.
+        states: (N, 24) float32, the arena's state at that moment (`OBS_NAMES`); NaN where it was not recorded.
         previous: (N, 19) float32, the target of the moment before; its own where there is none.
         firsts: (N,) int64, the first sample of each sample's segment: nothing before it is looked at.
         train: (T,) int64, indices to learn from.
@@ -55,6 +60,7 @@ class Samples:
     """
 
     targets: NDArray[np.float32]
+    states: NDArray[np.float32]
     previous: NDArray[np.float32]
     firsts: Indices
     train: Indices
@@ -123,6 +129,7 @@ def make_samples(
     index = np.arange(len(targets))
     before = np.where(index > firsts, index - 1, index)
     weight = np.where(paired >= 0, np.minimum(weight, weight[np.maximum(paired, 0)]), 0)
+    weight = np.where((np.abs(targets - targets[before]) > CHANGE).any(axis=1), weights.change * weight, weight)
     usable = weight > 0
     if not usable.any():
         raise UserError(
@@ -137,6 +144,7 @@ def make_samples(
     sizes = {r.size: sum(len(s) for s in recordings if s.size == r.size) for r in recordings}
     return Samples(
         targets=targets,
+        states=np.concatenate([known_states(r) for r in recordings]),
         previous=targets[before],
         firsts=firsts,
         train=chosen,
@@ -162,6 +170,7 @@ def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording
     offset = len(first.targets)
     return Samples(
         targets=np.concatenate([first.targets, second.targets]),
+        states=np.concatenate([first.states, second.states]),
         previous=np.concatenate([first.previous, second.previous]),
         firsts=np.concatenate([first.firsts, second.firsts + offset]),
         train=np.concatenate([first.train, second.train + offset]),
@@ -171,6 +180,13 @@ def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording
         capture_size=first.capture_size,
         fingerprint=_fingerprint(recordings),
     )
+
+
+def known_states(recording: Recording) -> NDArray[np.float32]:
+    """(N, 24) float32, the state that a recording holds, in the order of `OBS_NAMES`; NaN where it holds none."""
+    if recording.state is None or not set(OBS_NAMES) <= set(recording.state_names):
+        return np.full((len(recording), len(OBS_NAMES)), np.nan, np.float32)
+    return recording.state[:, [recording.state_names.index(name) for name in OBS_NAMES]]
 
 
 def _refuse_copies(recordings: Sequence[Recording]) -> None:

@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from rl_utils.batches import Batches
-from rl_utils.controls import N_CONTROLS
+from rl_utils.controls import N_BUTTONS, N_CONTROLS
 from rl_utils.dataset import Samples
 from rl_utils.losses import LossFunction
 from rl_utils.metrics import constant_inputs, report
 from rl_utils.model import Network, decode, predict
 from rl_utils.preprocess import to_tensor
+from rl_utils.press_metrics import press_table
 from rl_utils.state_input import StateSpec
 from rl_utils.training_log import NoLog, TrainingLog
 from rl_utils.workers import Workers
@@ -53,32 +54,40 @@ class HeldOut:
     def measure(
         self, network: Network, stop: Callable[[], bool], log: TrainingLog | NoLog, step: int
     ) -> dict[str, Any] | None:
-        """Losses and `metrics.report`, the same in every process; None when stopped meanwhile.
+        """Losses, `metrics.report` and, as `presses`, `press_table`, the same in every process; None when stopped.
 
         Args:
             network: In evaluation mode.
             stop: Asked at every batch, when this process is alone: others would wait for its answers.
-            log: Gets some pictures with what should have been pressed and what would have been.
+            log: Gets what was found, and some pictures with what should have been pressed and what would have been.
             step: Of training, for the log.
         """
         workers, indices = self._workers, self._indices
         inputs, sums = [np.empty((0, N_CONTROLS), np.float32)], np.zeros(3)
+        pressed = [np.empty((0, N_BUTTONS), np.float32)]
         for batch in self._batches.in_order(indices[workers.part], self._size):
             if workers.count == 1 and stop():
                 return None
             with torch.inference_mode():
                 outputs = network(to_tensor(batch.stacks, self._batches.spec, workers.device))
                 loss = self._loss(outputs, torch.from_numpy(batch.targets).to(workers.device))
-            inputs.append(decode(predict(outputs)))
+            prediction = predict(outputs)
+            inputs.append(decode(prediction))
+            pressed.append(prediction.pressed)
             sums += [len(batch.indices) * float(part) for part in (loss.total, loss.buttons, loss.axes)]
         answers = np.empty((len(indices), N_CONTROLS), np.float32)
-        for rank, part in enumerate(workers.gather(np.concatenate(inputs))):
-            answers[rank :: workers.count] = part
+        probability = np.empty((len(indices), N_BUTTONS), np.float32)
+        mine = (np.concatenate(inputs), np.concatenate(pressed))
+        for rank, (answer, chance) in enumerate(workers.gather(mine)):
+            answers[rank :: workers.count], probability[rank :: workers.count] = answer, chance
         self._show(answers, log, step)
         means = workers.exchange(sums.tolist()).sum(axis=0) / len(indices)
         losses = dict(zip(("loss", "button_loss", "axis_loss"), means.tolist(), strict=True))
-        samples = self._samples
-        return {**losses, **report(answers, samples.targets[indices], samples.previous[indices], self._constant)}
+        targets, previous = self._samples.targets[indices], self._samples.previous[indices]
+        found = report(answers, targets, previous, self._constant)
+        found["presses"] = press_table(answers, probability, targets, previous)
+        log.controls(found, probability, targets, step)
+        return losses | found
 
     def _show(self, answers: NDArray[np.float32], log: TrainingLog | NoLog, step: int) -> None:
         if not self._workers.leads or isinstance(self._batches.spec, StateSpec):

@@ -8,6 +8,8 @@ from typing import Any
 
 from rl_utils.checkpoint import Checkpoint, write_whole
 from rl_utils.metrics import as_markdown
+from rl_utils.press_metrics import controls_csv, presses_markdown
+from rl_utils.selection import GOALS, TOUCHES
 from rl_utils.state_input import StateSpec
 
 _CARD = """# A policy for Rocket League: {name}
@@ -40,7 +42,9 @@ Fingerprint (SHA-256 of inputs and times): `{fingerprint}`
 {table}
 
 F1 of buttons: higher is better. Error of axes, as a share of the way: lower is better. "At changes": only where that
-control changed since the frame before, where repeating the last inputs is always wrong.
+control changed since the frame before, where repeating the last inputs is always wrong. All of it is in controls.csv.
+
+{presses}
 
 ## Score
 
@@ -49,7 +53,7 @@ Frame by frame numbers do not rank policies. Play does:
 ```
 python -m rl_utils.arena score --checkpoint {file}
 ```
-
+{chosen}
 ## Limits
 
 It knows what its recordings show. Other maps, cars, camera settings, HUD layouts or resolutions than in the recordings
@@ -65,7 +69,7 @@ environment (`rl_utils.arena.env.make_env`). No window shows what it needs, so `
 
 
 def write_model_card(checkpoint: Checkpoint, path: Path) -> None:
-    """Write README.md beside a checkpoint.
+    """Write README.md beside a checkpoint, and controls.csv, its tables with all controls.
 
     Args:
         checkpoint: With metrics, training settings and data.
@@ -75,6 +79,7 @@ def write_model_card(checkpoint: Checkpoint, path: Path) -> None:
         UserError: The disk is full.
     """
     write_whole(path.with_name("README.md"), model_card(checkpoint, path.name).encode())
+    write_whole(path.with_name("controls.csv"), controls_csv(checkpoint.metrics["held_out"]).encode())
 
 
 def model_card(checkpoint: Checkpoint, file: str) -> str:
@@ -119,9 +124,20 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         copy_axes=copy["axis_accuracy"],
         copy_all=copy["all_right"],
         table=as_markdown(held_out),
+        presses=presses_markdown(held_out["presses"]),
         **{name: training["settings"][name] for name in ("policy_weight", "takeover_weight", "pre_takeover_weight")},
         file=file,
+        chosen=_chosen(metrics.get("arena", {}), training["settings"]),
         memory=f"{ages[-1]} ms" if ages else "the one moment it sees",
+    )
+
+
+def _chosen(played: Mapping[str, float], settings: Mapping[str, Any]) -> str:
+    if not played:
+        return ""
+    return (
+        f"\nThis pass was chosen by its play: {played[GOALS]:.2f} goals and {played[TOUCHES]:.1f} touches a minute on "
+        f"{settings['select_episodes']} starts.\nChoosing by them flatters it; the command above plays others.\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""What happens to gradients and weights at one step: balanced heads, clipping, and a running average of the weights."""
+"""What happens to gradients and weights at one step: balanced heads, a running average; what makes it repeatable."""
 
 from __future__ import annotations
 
@@ -91,3 +91,21 @@ def repeatable(*, deterministic: bool, threads: int) -> Iterator[None]:
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before[2], before[3]
         filling.fill_uninitialized_memory = before[4]
         torch.set_num_threads(before[5])
+
+
+def rng_state(device: torch.device) -> dict[str, Any]:
+    """Where torch's chance stands, as plain data: what the next dropout hides."""
+    state = {"device": device.type, "cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
+    """Go on where `rng_state` stood, on a device of the same kind."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors as a checkpoint stores them."""
+    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}

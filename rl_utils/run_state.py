@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 BEST: Final = "best.pt"
-"""The weights with the best held-out loss."""
+"""The weights with the best held-out loss, or the best play (`selection`)."""
 LAST: Final = "last.pt"
 """The newest weights, and what a resumed run needs."""
 
@@ -79,11 +79,16 @@ class RunState:
     round_step: int = 0
     round_seconds: float = 0.0
 
-    def next_round(self) -> None:
-        """Begin to learn from one more round of play."""
+    def next_round(self, *, keep_best: bool) -> None:
+        """Begin to learn from one more round of play.
+
+        Args:
+            keep_best: The best pass so far stays the one to beat. (Losses on other held-out play cannot be compared.)
+        """
+        best = self.best if keep_best else {}
         self.round += 1
         self.round_epoch, self.round_step, self.round_seconds = self.epoch, self.step, self.seconds
-        self.batch, self.stale, self.best, self.sums, self.counts = 0, 0, {}, {}, {}
+        self.batch, self.stale, self.best, self.sums, self.counts = 0, 0, best, {}, {}
 
     def add(self, **values: float) -> None:
         """Take values into the means of the present pass."""

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from rl_utils.config import TrainConfig
+from rl_utils.dataset import Samples
+from rl_utils.errors import UserError
+
 # Source: the article's OneCycleLR: pct_start 0.3, div_factor 25, final_div_factor 1000; the rest is torch's default.
 RISE_SHARE: Final = 0.3
 START_DIVISOR: Final = 25.0
@@ -112,6 +116,12 @@ class TimeSchedule:
         left = self._budget - (self._began - self._made) - self._spent
         self._end = self._began + max(left, MIN_TRAINING_SHARE * self._budget if not self._spent else 0.0)
 
+    def pause(self, seconds: float) -> None:
+        """What just happened for so long was beside the budget."""
+        assert self._began is not None
+        self._began += seconds
+        self._end += seconds
+
     def progress(self, step: int) -> float:
         """Share of the run that is done now, in [0, 1]."""
         assert self._began is not None
@@ -122,3 +132,24 @@ class TimeSchedule:
     def pace(self, step: int) -> Pace:
         """Settings for the next step."""
         return one_cycle(self.progress(step) * (self.VIRTUAL_STEPS - 1), self.VIRTUAL_STEPS, self._highest)
+
+
+def steps_per_pass(config: TrainConfig, samples: Samples, processes: int = 1) -> int:
+    """Optimiser steps in one pass; what does not fill the last one is left to the next pass's order.
+
+    Raises:
+        UserError: There is less than one, or the batch cannot be shared out.
+    """
+    if config.batch_size % processes:
+        raise UserError(
+            f"--batch-size {config.batch_size}, the batch of all {processes} processes, does not divide among them",
+            f"Choose a multiple of {processes}",
+        )
+    need = config.batch_size * config.accumulate
+    steps = samples.per_pass // need
+    if steps == 0:
+        raise UserError(
+            f"{samples.per_pass} frames to learn from do not fill one step of {need}",
+            "Record more, or lower --batch-size or --accumulate",
+        )
+    return steps

@@ -16,18 +16,21 @@ from rl_utils.batches import Augmentation, Batch, Batches, grouped
 from rl_utils.checkpoint import Checkpoint, save_checkpoint, write_whole
 from rl_utils.config import TrainConfig, config_table
 from rl_utils.console import Progress
+from rl_utils.controls import N_CONTROLS
 from rl_utils.dataset import Samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.held_out import HeldOut
-from rl_utils.losses import make_loss
+from rl_utils.looks import Looks
+from rl_utils.losses import belief_loss, make_loss
 from rl_utils.metrics import accuracy
 from rl_utils.model import build_network, decode, default_arguments, predict
 from rl_utils.model_card import write_model_card
-from rl_utils.optimisation import WeightAverage, balance_heads, gradient_norm
+from rl_utils.optimisation import WeightAverage, balance_heads, gradient_norm, on_cpu, rng_state, set_rng_state
 from rl_utils.preprocess import to_tensor
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
-from rl_utils.schedule import Pace, StepSchedule, TimeSchedule
+from rl_utils.schedule import Pace, StepSchedule, TimeSchedule, steps_per_pass
+from rl_utils.selection import play_trial, standing
 from rl_utils.training_log import TRAIN_COLUMNS, NoLog, TrainingLog
 from rl_utils.workers import Workers, use_global_statistics
 
@@ -121,7 +124,8 @@ class Trainer:
         config = self._config
         self._samples = samples
         how = Augmentation(mirror=config.mirror, shift_px=config.shift_px)
-        self._batches = Batches(store, samples, augmentation=how, seed=config.seed)
+        looks = Looks(config.colour, config.blur, config.drop_past)
+        self._batches = Batches(store, samples, augmentation=how, looks=looks, seed=config.seed)
         self._per_pass = steps_per_pass(config, samples, self._workers.count)
         self._log_every = min(LOG_EVERY, self._per_pass)
         self._loss = make_loss(config.loss, samples.targets[samples.train])
@@ -154,7 +158,7 @@ class Trainer:
             self._schedule.begin()
         self._turn = self._next_turn(stop=False)
         while not self._finished():
-            if not self._train_pass(stop, progress) or not self._finish_pass(stop):
+            if not self._train_pass(stop, progress) or not self._finish_pass(stop, progress):
                 self._save(LAST)
                 return self._outcome(Ending.INTERRUPTED)
         early = self._out_of_patience() and self._turn.share < 1
@@ -189,6 +193,8 @@ class Trainer:
         last = saved = self._now()
         began, seen = last, 0
         for group in grouped(self._shuffled(), config.accumulate):
+            if not state.batch:
+                self._log.batch(group[0].stacks, self.spec, state.step)
             state.add(**self._step(group))
             state.batch += len(group)
             state.step += 1
@@ -235,9 +241,14 @@ class Trainer:
                 outputs = self._parallel(to_tensor(batch.stacks, self.spec, self._device))
                 loss = self._loss(outputs, torch.from_numpy(batch.targets).to(self._device))
                 value = float(loss.total.detach())
-                if not math.isfinite(value):
+                total = loss.total
+                if outputs.shape[1] > N_CONTROLS and self._config.belief_weight > 0:
+                    belief = belief_loss(outputs, torch.from_numpy(batch.states).to(self._device))
+                    total = total + self._config.belief_weight * belief
+                    measured["belief_loss"] = measured.get("belief_loss", 0.0) + float(belief.detach()) / len(group)
+                if not math.isfinite(float(total.detach())):
                     self._give_up(batch, f"The loss is {value}")
-                (loss.total / len(group)).backward()  # type: ignore[no-untyped-call]
+                (total / len(group)).backward()  # type: ignore[no-untyped-call]
             measured["loss"] = measured.get("loss", 0.0) + value / len(group)
         if self._config.head_balance:
             balance_heads(network)
@@ -272,8 +283,8 @@ class Trainer:
             "Lower --lr, or look at the batch's targets; checkpoints written so far are sound",
         )
 
-    def _finish_pass(self, stop: Callable[[], bool]) -> bool:
-        """Measure on held-out play, log and save; False when stopped meanwhile (it is then repeated on resume)."""
+    def _finish_pass(self, stop: Callable[[], bool], progress: Progress) -> bool:
+        """Measure, log and save; False when stopped meanwhile (it is then repeated on resume)."""
         state = self.state
         began = self._now()
         held_out = self._held_out.measure(self._average.network, stop, self._log, state.step)
@@ -282,6 +293,9 @@ class Trainer:
         state.seconds += self._now() - began
         if isinstance(self._schedule, TimeSchedule):
             self._schedule.validation_s = self._now() - began
+        played = self._play(stop, progress)
+        if played is None:
+            return False
         state.epoch += 1
         state.batch = 0
         self._turn = self._next_turn(stop=False)
@@ -298,20 +312,45 @@ class Trainer:
             **{name: held_out["policy"][name] for name in ("button_accuracy", "axis_accuracy")},
             **{name: held_out["policy"][name] for name in ("axis_accuracy_strict", "all_right")},
         }
-        state.history.append(row)
         state.sums, state.counts = {}, {}
         self._log.scalars({f"held-out/{k}": v for k, v in row.items() if k not in ("epoch", "step")}, state.step)
+        self._log.scalars({k.replace("_", "/", 1): v for k, v in played.items()}, state.step)
+        state.history.append(row | played)
         self._log.history(state.history)
         loss = held_out.pop("loss")
+        found = {"loss": loss, "epoch": state.epoch, "seconds": state.seconds, "held_out": held_out, "arena": played}
         # After --init the held-out play may have been learnt before: it cannot rank the passes, so the newest is taken.
-        if self._config.init is not None or not state.best or loss < state.best["loss"]:
+        newest = self._config.init is not None and not played
+        if newest or not state.best or standing(found) > standing(state.best):
             state.stale = 0
-            state.best = {"loss": loss, "epoch": state.epoch, "seconds": state.seconds, "held_out": held_out}
+            state.best = found
             self._save(BEST)
         else:
             state.stale += 1
         self._save(LAST)
         return True
+
+    def _play(self, stop: Callable[[], bool], progress: Progress) -> dict[str, float] | None:
+        """How the averaged weights play the arena, {} where that does not decide; None when stopped."""
+        if self._config.select != "score":
+            return {}
+        self._save(LAST)
+        began, starts = self._now(), self._config.select_episodes
+        played: dict[str, float] | None = None
+        with self._workers.lead_first():
+            if self._workers.leads:
+                played = play_trial(
+                    self._config.out / LAST,
+                    starts,
+                    stop=stop,
+                    on_progress=lambda done: progress.update(
+                        self._turn.share, f"pass {self.state.epoch + 1} plays the arena, {done} of {starts} starts"
+                    ),
+                )
+        if isinstance(self._schedule, TimeSchedule):
+            self._schedule.pause(self._now() - began)
+        given: dict[str, float] | None = self._workers.from_lead(played)
+        return given
 
     def _save(self, name: str) -> None:
         """Write a checkpoint of the averaged weights; last.pt also holds everything that a resumed run needs.
@@ -322,16 +361,16 @@ class Trainer:
         if name == LAST:
             resume = {
                 "state": asdict(self.state),
-                "network": _on_cpu(self._network.state_dict()),
+                "network": on_cpu(self._network.state_dict()),
                 "optimiser": self._optimiser.state_dict(),
-                "rng": self._workers.gather(_rng_state(self._device)),
+                "rng": self._workers.gather(rng_state(self._device)),
             }
         if not self._workers.leads:
             return
         checkpoint = Checkpoint(
             model_name=self._config.model,
             model_arguments=self._arguments,
-            weights=_on_cpu(self._average.network.state_dict()),
+            weights=on_cpu(self._average.network.state_dict()),
             spec=self.spec,
             fps=self._samples.fps,
             capture_size=self._samples.capture_size,
@@ -358,40 +397,4 @@ class Trainer:
                 self._workers.count,
             )
         elif states[self._workers.rank]["device"] == self._device.type:
-            _set_rng_state(states[self._workers.rank], self._device)
-
-
-def steps_per_pass(config: TrainConfig, samples: Samples, processes: int = 1) -> int:
-    """Optimiser steps in one pass; what does not fill the last one is left to the next pass's order.
-
-    Raises:
-        UserError: There is less than one, or the batch cannot be shared out.
-    """
-    if config.batch_size % processes:
-        raise UserError(
-            f"--batch-size {config.batch_size}, the batch of all {processes} processes, does not divide among them",
-            f"Choose a multiple of {processes}",
-        )
-    need = config.batch_size * config.accumulate
-    steps = samples.per_pass // need
-    if steps == 0:
-        raise UserError(
-            f"{samples.per_pass} frames to learn from do not fill one step of {need}",
-            "Record more, or lower --batch-size or --accumulate",
-        )
-    return steps
-
-
-def _rng_state(device: torch.device) -> dict[str, Any]:
-    state = {"device": device.type, "cpu": torch.get_rng_state()}
-    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
-
-
-def _set_rng_state(state: dict[str, Any], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda"], device)
-
-
-def _on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+            set_rng_state(states[self._workers.rank], self._device)

@@ -16,12 +16,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rl_utils.checkpoint import write_whole
+from rl_utils.controls import NAMES
 from rl_utils.interfaces import Image
 from rl_utils.overlay import BACKGROUND, Box, draw_pad
+from rl_utils.preprocess import InputSpec, PreprocessSpec
+from rl_utils.press_metrics import control_scalars, used_buttons
+from rl_utils.selection import GOALS, PLAYED_COLUMNS, TOUCHES, TOUCHES_PER_GOAL
+from rl_utils.state_input import StateSpec
 
 TILE: Final = (480, 270)
 """(width, height) in px of a sample's picture in TensorBoard."""
 PAD_HEIGHT: Final = 78
+SHOWN_STACKS: Final = 8
+"""Moments of a training batch in TensorBoard."""
 
 TRAIN_COLUMNS: Final = ("train_loss", "train_button_accuracy", "train_axis_accuracy")
 HELD_OUT_COLUMNS: Final = (
@@ -34,7 +41,8 @@ HELD_OUT_COLUMNS: Final = (
     "all_right",
 )
 COLUMNS: Final = ("epoch", "step", "seconds", "lr", "samples_per_s", *TRAIN_COLUMNS, *HELD_OUT_COLUMNS)
-"""Of metrics.csv: one row per pass. The first three of training are means over the pass, the others held-out play."""
+"""Of metrics.csv: one row per pass. The first three of training are means over the pass, the others held-out play.
+Where the arena decides (`selection`), its `PLAYED_COLUMNS` follow."""
 
 
 class TrainingLog:
@@ -76,6 +84,37 @@ class TrainingLog:
         if rows:
             self._writer.add_image("held-out/samples", np.concatenate(rows), step, dataformats="HWC")
 
+    def batch(self, stacks: NDArray[Any], spec: InputSpec, step: int) -> None:
+        """Add pictures of a training batch as the network sees them: a row per moment, the newest picture first.
+
+        Args:
+            stacks: (B, channels, height, width) uint8; states, of which there is no picture, are left out.
+            spec: What the channels are.
+            step: Of training.
+        """
+        if isinstance(spec, StateSpec):
+            return
+        rows = [np.concatenate(_moments(stack, spec), axis=1) for stack in stacks[:SHOWN_STACKS]]
+        self._writer.add_image("training/batch", np.concatenate(rows), step, dataformats="HWC")
+
+    def controls(
+        self, held_out: Mapping[str, Any], probability: NDArray[np.float32], targets: NDArray[np.float32], step: int
+    ) -> None:
+        """Add each control's measures, and for each button in use the curve of precision over recall.
+
+        Args:
+            held_out: What `HeldOut.measure` found.
+            probability: (N, 11) that each button is pressed.
+            targets: (N, 19) what should have been pressed.
+            step: Of training.
+        """
+        self.scalars({f"controls/{name}": value for name, value in control_scalars(held_out).items()}, step)
+        for name in used_buttons(held_out["presses"]):
+            index = NAMES.index(name)
+            truth = torch.from_numpy(targets[:, index] >= 0.5)
+            if bool(truth.any()):
+                self._writer.add_pr_curve(f"presses/{name}", truth, torch.from_numpy(probability[:, index]), step)
+
     def memory(self, device: torch.device, step: int) -> None:
         """Add how much memory the process holds, and the GPU where there is one."""
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -92,7 +131,8 @@ class TrainingLog:
             UserError: The disk is full.
         """
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        played = [name for name in PLAYED_COLUMNS if any(name in row for row in rows)]
+        writer = csv.DictWriter(text, [*COLUMNS, *played], lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
         write_whole(self._folder / "metrics.csv", text.getvalue().encode())
@@ -130,6 +170,14 @@ class NoLog:
     def samples(self, images: Sequence[Image], targets: NDArray[Any], predicted: NDArray[Any], step: int) -> None:
         """Write nothing."""
 
+    def batch(self, stacks: NDArray[Any], spec: InputSpec, step: int) -> None:
+        """Write nothing."""
+
+    def controls(
+        self, held_out: Mapping[str, Any], probability: NDArray[np.float32], targets: NDArray[np.float32], step: int
+    ) -> None:
+        """Write nothing."""
+
     def memory(self, device: torch.device, step: int) -> None:
         """Write nothing."""
 
@@ -140,6 +188,13 @@ class NoLog:
         """Write nothing."""
 
 
+def _moments(stack: NDArray[np.uint8], spec: PreprocessSpec) -> list[Image]:
+    """The pictures of one moment, (height, width, 3) each; those of which one plane is kept are grey."""
+    ages = np.array([offset for offset, _ in spec.planes])
+    planes = [stack[ages == offset] for offset in spec.offsets]
+    return [(p if len(p) == 3 else np.repeat(p, 3, axis=0)).transpose(1, 2, 0) for p in planes]
+
+
 def _tile(image: Image, target: NDArray[Any], predicted: NDArray[Any]) -> Image:
     canvas = np.full((TILE[1] + PAD_HEIGHT, TILE[0], 3), BACKGROUND, np.uint8)
     canvas[: TILE[1]] = cv2.resize(image, TILE, interpolation=cv2.INTER_LINEAR)
@@ -148,10 +203,10 @@ def _tile(image: Image, target: NDArray[Any], predicted: NDArray[Any]) -> Image:
 
 
 def training_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
-    """Draw losses, accuracies and learning rate over the passes.
+    """Draw losses, accuracies, learning rate and, where it was let play, play over the passes.
 
     Args:
-        rows: With the keys of `COLUMNS`.
+        rows: With the keys of `COLUMNS`, and of `PLAYED_COLUMNS` where the arena decides.
 
     Returns:
         A PNG file.
@@ -160,9 +215,10 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    played = [row for row in rows if GOALS in row]
+    figure = Figure(figsize=(14.5 if played else 11, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    losses, accuracies, rates = figure.subplots(1, 3)
+    losses, accuracies, rates, *more = figure.subplots(1, 4 if played else 3)
     epochs = [row["epoch"] for row in rows]
 
     def draw(axes: Any, key: str, label: str, style: str = "-") -> None:
@@ -181,7 +237,19 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
     draw(rates, "lr", "learning rate")
     rates.set_title("learning rate at the end of the pass")
     rates.set_yscale("log")
-    for axes in (losses, accuracies, rates):
+    for play in more:
+        when = [row["epoch"] for row in played]
+        play.plot(when, [row[GOALS] for row in played], label="goals", marker="o", markersize=3)
+        play.plot(
+            when,
+            [row[TOUCHES] / TOUCHES_PER_GOAL for row in played],
+            label=f"touches / {TOUCHES_PER_GOAL:g}",
+            marker="o",
+            markersize=3,
+        )
+        play.set_title("play in the arena, per minute")
+        play.set_ylim(bottom=0)
+    for axes in (losses, accuracies, rates, *more):
         axes.set_xlabel("pass over the data")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)

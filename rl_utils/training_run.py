@@ -15,18 +15,20 @@ from typing import Any, Final
 from rl_utils import __version__
 from rl_utils.checkpoint import Checkpoint, load_checkpoint, load_start
 from rl_utils.coach_rounds import play_round
-from rl_utils.config import TrainConfig, config_table, git_commit, save_config
+from rl_utils.config import TrainConfig, config_table, git_commit, parse_mask, save_config
 from rl_utils.console import progress
 from rl_utils.dataset import Samples, Weights, join_samples, make_samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.model import input_spec
 from rl_utils.optimisation import repeatable
+from rl_utils.preprocess import PreprocessSpec
 from rl_utils.recordings import Recording, open_recordings
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
-from rl_utils.schedule import StepSchedule, TimeSchedule
+from rl_utils.schedule import StepSchedule, TimeSchedule, steps_per_pass
+from rl_utils.selection import check_playable
 from rl_utils.state_input import StateSpec, StateStore
-from rl_utils.trainer import Trainer, steps_per_pass
+from rl_utils.trainer import Trainer
 from rl_utils.training_log import NoLog, TrainingLog
 from rl_utils.workers import Workers, join_workers
 
@@ -42,6 +44,7 @@ MAY_CHANGE: Final = frozenset(
         "minutes",
         "patience",
         "cache_gb",
+        "cache_disk_gb",
         "device",
         "threads",
         "resume",
@@ -91,6 +94,7 @@ def _run(
     with workers.lead_first():
         recordings, samples = _open_all(config, state.round)
         steps = steps_per_pass(config, samples, workers.count)
+        check_playable(config, samples.fps)
         if last is not None:
             _check_resume(config, samples, last)
     if workers.leads:
@@ -98,6 +102,8 @@ def _run(
         logger.info("Settings are in %s", config.out / "config.toml")
     schedule = _schedule(config, state, steps, made=began, now=now)
     spec = last.spec if last is not None else input_spec(config.model, samples.fps)
+    if last is None and isinstance(spec, PreprocessSpec):
+        spec = replace(spec, masks=tuple(map(parse_mask, config.mask)))
     start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
     with FrameStores(spec) as stores:
         if not _read_pictures(stores, recordings, config, workers, stop):
@@ -130,7 +136,7 @@ def _run(
                     return replace(outcome, ending=Ending.INTERRUPTED)
                 recordings += fresh
                 samples = join_samples(samples, _samples_of(config, fresh), recordings)
-                trainer.state.next_round()
+                trainer.state.next_round(keep_best=config.select == "score")
                 steps = steps_per_pass(config, samples, workers.count)
                 schedule = _schedule(config, trainer.state, steps, made=now(), now=now)
                 trainer.learn_from(samples, stores, schedule)
@@ -154,7 +160,7 @@ def _samples_of(config: TrainConfig, recordings: list[Recording]) -> Samples:
         val_gap_s=config.val_gap_s,
         action_shift_ms=config.action_shift_ms,
         seed=config.seed,
-        weights=Weights(config.policy_weight, config.takeover_weight, config.pre_takeover_weight),
+        weights=Weights(config.policy_weight, config.takeover_weight, config.pre_takeover_weight, config.change_weight),
     )
 
 
@@ -257,14 +263,22 @@ def _read_pictures(
     if isinstance(stores.spec, StateSpec):
         store = StateStore(recordings, stores.spec)
     else:
-        store = FrameStore(recordings, stores.spec, cache_bytes=room, spill=config.out, sharers=workers.local_count)
+        store = FrameStore(
+            recordings,
+            stores.spec,
+            cache_bytes=room,
+            spill=config.out,
+            disk_bytes=round(config.cache_disk_gb * 1e9),
+            sharers=workers.local_count,
+        )
     stores.add(store)
     with progress("reading pictures", len(store), shown=workers.leads) as shown:
         if not all(workers.gather(store.load(shown.update, stop))):
             return False
     if store.ready_share < 1 and workers.leads:
         logger.warning(
-            "%.0f %% of the pictures fit into memory (--cache-gb); the others are decoded whenever they are needed",
+            "%.0f %% of the pictures fit into memory (--cache-gb) and on the disk (--cache-disk-gb); the others are "
+            "decoded whenever they are needed",
             100 * store.ready_share,
         )
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import h5py
@@ -51,15 +52,20 @@ def test_training_sees_what_play_sees(tmp_path: Path) -> None:
     played = np.stack([history.push(recordings[0].frame(i)) for i in range(150)])
     frame_bytes = 3 * SPEC.width * SPEC.height
     index = np.random.default_rng(0).permutation(150)
-    for cached in (150, 70, 0):
-        with loaded(recordings, tmp_path, cache_bytes=cached * frame_bytes) as store:
-            assert store.ready_share == cached / 150
+    # All in memory; most of it decoded when needed; some of each; nothing in memory, all in the file.
+    for cached, on_disk in ((150, 0), (70, 0), (50, 50), (0, 150)):
+        room = {"cache_bytes": cached * frame_bytes, "disk_bytes": on_disk * frame_bytes}
+        with loaded(recordings, tmp_path, **room) as store:
+            assert store.ready_share == (cached + on_disk) / 150
+            assert store.ready_bytes == cached * frame_bytes
+            assert bool(open_files(tmp_path)) == bool(on_disk)
             np.testing.assert_array_equal(store.stacks(index, np.zeros(150, np.int64)), played[index])
 
 
-def mapped_files(folder: Path) -> list[str]:
-    """Files in a folder that this process has mapped, deleted ones included."""
-    return [line for line in Path("/proc/self/maps").read_text().splitlines() if f"{folder}/" in line]
+def open_files(folder: Path) -> list[str]:
+    """Files without a name in a folder that this process has open."""
+    targets = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [target for target in targets if target.startswith(f"{folder}/") and target.endswith("(deleted)")]
 
 
 def test_article_files_that_do_not_fit_go_to_the_disk(tmp_path: Path) -> None:
@@ -69,10 +75,9 @@ def test_article_files_that_do_not_fit_go_to_the_disk(tmp_path: Path) -> None:
     recordings = open_recordings([tmp_path / "article"])
     with loaded(recordings, tmp_path, cache_bytes=50 * 3 * SPEC.width * SPEC.height) as store:
         assert store.ready_share == 1
-        assert mapped_files(tmp_path)
+        assert open_files(tmp_path)
         stacks = store.stacks(np.arange(120), np.zeros(120, np.int64))
-    del store
-    assert not mapped_files(tmp_path)
+    assert not open_files(tmp_path)
     history = History(SPEC)
     np.testing.assert_array_equal(stacks, np.stack([history.push(frame) for frame in frames]))
 
@@ -98,3 +103,15 @@ def test_a_damaged_picture_is_one_line(tmp_path: Path) -> None:
         pytest.raises(UserError, match=file.name),
     ):
         store.load(lambda _: None, lambda: False)
+
+
+def test_a_disk_that_is_too_small_is_one_line(tmp_path: Path) -> None:
+    """The room is asked for before hours of decoding, not found missing after them."""
+    recordings = open_recordings([record_marker_play(tmp_path, 150)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(UserError, match="has no room for"):
+            FrameStore(recordings, SPEC, cache_bytes=0, spill=tmp_path, disk_bytes=10**9)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

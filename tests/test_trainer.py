@@ -228,6 +228,7 @@ def test_a_run_folder_explains_itself(play: Path, tmp_path: Path) -> None:
         "best.pt",
         "last.pt",
         "README.md",
+        "controls.csv",
         "config.toml",
         "metrics.csv",
         "training.png",
@@ -241,8 +242,16 @@ def test_a_run_folder_explains_itself(play: Path, tmp_path: Path) -> None:
     assert picture.shape[0] > 300
     assert picture[..., :3].std() > 0.05
     card = (run / "README.md").read_text()
-    for expected in ("offline only", "Fingerprint", "| left_x | error |", "360", "160x90"):
+    for expected in ("offline only", "Fingerprint", "| left_x | error |", "| button | presses |", "360", "160x90"):
         assert expected in card
+    with (run / "controls.csv").open() as file:
+        controls = {row["control"]: row for row in csv.DictReader(file)}
+    assert set(controls) == {control.name.lower() for control in Control}
+    held_out = outcome.metrics["held_out"]
+    assert float(controls["south"]["average_precision"]) == pytest.approx(
+        held_out["presses"]["south"]["average_precision"], rel=1e-4
+    )
+    assert controls["left_x"]["presses"] == ""
     best = load_checkpoint(run / "best.pt")
     assert best.metrics == outcome.metrics
     assert best.training["settings"]["batch_size"] == 16
@@ -270,7 +279,12 @@ def test_tensorboard_shows_the_run(play: Path, tmp_path: Path) -> None:
         "held-out/axis_accuracy",
         "held-out/axis_accuracy_strict",
         "held-out/all_right",
+        "controls/south/average_precision",
+        "controls/left_x/error",
     }
+    assert "presses/south" in events.Tags()["tensors"]
+    batch = events.Images("training/batch")[0]
+    assert (batch.width, batch.height) == (3 * 160, 8 * 90)
     assert len(events.Scalars("held-out/loss")) == 2
     assert all(0 <= event.value <= 1 for event in events.Scalars("training/button_accuracy"))
     assert "gradients/binary_head.weight" in events.Tags()["histograms"]
