@@ -234,6 +234,8 @@ def _markdown(
         f"{config.seed}, the same for all, at least {config.score_minutes:g} simulated minutes for each network or "
         "driver. With several training seeds, the 95 % interval is for what seeds reach on average, on any starts.",
         "",
+        _recipe(config),
+        "",
         "| driver | frames learnt from | training, min of CPU | seeds | min played | touches/min [95 %] | "
         "goals/min [95 %] | own goals/min | stick jerk |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -278,6 +280,16 @@ def _markdown(
                 f"{_signed(shots, 2)} | {shots.p:.4f} | {shots.starts} |"
             )
     return "\n".join([*lines, ""])
+
+
+def _recipe(config: ScoreboardConfig) -> str:
+    """What was learnt from and how, in a sentence."""
+    options = f", {' '.join(config.train_options)}" if config.train_options else ""
+    return (
+        f"Learnt from {config.minutes_of_play:g} min of the scripted driver's play in {config.epochs} passes (the "
+        f"article's network: {config.article_epochs}; the article ran 25){options}; {config.coach} coach rounds of "
+        f"{config.coach_minutes:g} min. Training seeds are given to `train.py` from 1 on."
+    )
 
 
 def _minutes(value: float) -> str:

@@ -71,7 +71,7 @@ def test_mistakes_are_found_before_the_work(tmp_path: Path, capsys: pytest.Captu
 
 def test_the_table_says_how_far_seeds_lie_apart(tmp_path: Path) -> None:
     """With one seed like the scripted driver and one like noise, a narrow interval would be a false promise."""
-    config = ScoreboardConfig(out=tmp_path, seeds=2)
+    config = ScoreboardConfig(out=tmp_path, seeds=2, train_options=("lr=5e-4",))
     steps = Steps(tmp_path / "steps")
     (tmp_path / "scores").mkdir()
 
@@ -97,6 +97,7 @@ def test_the_table_says_how_far_seeds_lie_apart(tmp_path: Path) -> None:
     assert plain["expected"] == plain["pooled"] == plain["each_seed"][0], "one seed says nothing of others"
     assert "| default policy, play with noise | 1,000 | 2.0 | 2 |" in text
     assert "Each training seed" in text
+    assert "in 5 passes (the article's network: 5; the article ran 25), lr=5e-4; 4 coach rounds of 7.5 min" in text
     assert "default policy, play with noise − default policy, plain play | +" in text
     curves = cv2.imread(str(tmp_path / "curves.png"))
     assert curves.std() > 10

@@ -18,7 +18,7 @@ from rl_utils.arena.snapshot import TICK_HZ, Snapshot
 from rl_utils.arena.window import ArenaWindow
 from rl_utils.arena.wire import PadMessage
 from rl_utils.config import ArenaConfig
-from rl_utils.console import StatusLine, log
+from rl_utils.console import StatusLine, counted, log
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Inputs, InputVector, Source
 from rl_utils.pacing import Pacer
@@ -173,8 +173,9 @@ class Live:
             names = ", ".join(self._window.gamepads)
             who = "socket" if self._driven else f"gamepad ({names})" if names else "nobody"
         return (
-            f"{fps:4.1f} fps, {self._late} late | {who} drives | {stats['touches']:.0f} touches, "
-            f"{stats['goals']:.0f} goals, {stats['own_goals']:.0f} own goals in {stats['minutes']:.1f} min"
+            f"{fps:4.1f} fps, {self._late} late | {who} drives | "
+            f"{counted(stats['touches'], 'touch', 'touches')}, {counted(stats['goals'], 'goal')}, "
+            f"{counted(stats['own_goals'], 'own goal')} in {stats['minutes']:.1f} min"
         )
 
     def close(self) -> None:
