@@ -153,8 +153,8 @@ def _cpu_s(pid: int) -> float:
 def _article_ms(folder: Path, seconds: float) -> float:
     """CPU time of one frame by the article's recipe, from the screen to the file, on mss' backend of that time.
 
-    Not in it, to its advantage: reading the pad, and asking xdotool for the window twice a second (within
-    the noise).
+    Not in it, to its advantage: reading the pad, and asking xdotool for the window twice a second, whose CPU time was
+    less than two measurements differ by.
     """
     count = round(min(seconds, ARTICLE_S) * ARTICLE_HZ)
     with mss.MSS(backend="xlib") as screen:
