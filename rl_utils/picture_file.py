@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class PictureFile:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Closed by close().
-            opened = self._file = cast(FileIO, tempfile.TemporaryFile(dir=folder, buffering=0))  # noqa: SIM115
+            opened = self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
             if count:
                 os.posix_fallocate(opened.fileno(), 0, count * PLANES * self._plane_bytes)
         except OSError as error:
@@ -61,7 +61,7 @@ class PictureFile:
             UserError: The disk does not take it.
         """
         place = number * PLANES * self._plane_bytes
-        left = memoryview(np.ascontiguousarray(planes).reshape(-1))
+        left = np.ascontiguousarray(planes).reshape(-1).data
         try:
             while left:
                 written = os.pwrite(self._file.fileno(), left, place)
@@ -83,7 +83,7 @@ class PictureFile:
             OSError: The disk fails.
         """
         place = (number * PLANES + plane) * self._plane_bytes
-        left = memoryview(out.reshape(-1))
+        left = out.reshape(-1).data
         while left:
             count = os.preadv(self._file.fileno(), [left], place)
             assert count > 0, "the file has been cut"
