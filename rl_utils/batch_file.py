@@ -11,6 +11,7 @@ import ctypes
 import functools
 import os
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ COLUMN_CHUNK_ROWS: Final = 256
 JPEG_CHUNK_BYTES: Final = 1 << 17
 SYNC_FILE_RANGE_WRITE: Final = 2
 """Source: linux/fs.h."""
+CACHED_FLUSHES: Final = 8
+"""What was flushed longer ago is on the disk and need not stay in memory: in 4 s the small columns begin new chunks."""
 
 _JPEG_PARAMETERS: Final = [
     cv2.IMWRITE_JPEG_QUALITY,
@@ -110,21 +113,26 @@ class BatchFile:
         self.part = final.with_name(final.name + suffix)
         self.samples = 0
         self._spec = spec
+        self._frame_shape = (spec.size[1], spec.size[0], 3)
+        # Half of an empty file cannot be opened again: it has yet another name until it is whole.
+        begun = self.part if reopen else self.part.with_name(self.part.name + schema.NEW_SUFFIX)
         if reopen:
             final.replace(self.part)
         # HDF5's own file lock fails on some network folders; the session folder's lock protects the file (recovery).
-        self._file = h5py.File(self.part, "r+" if reopen else "w", locking=False)
-        self._descriptor = os.open(self.part, os.O_RDONLY)
+        self._file = h5py.File(begun, "r+" if reopen else "w", locking=False)
+        self._descriptor = os.open(begun, os.O_RDONLY)
         self._rows: list[Row] = []
         self._events: list[PadEvent] = []
         self._jpegs: list[bytes] = []
         self._jpeg_end = 0
         self._stored_rows = 0
+        self._ends: deque[int] = deque([0])
         self._columns: dict[str, GrowingDataset] = {}
         if reopen:
             self._go_on()
         else:
             self._create()
+            begun.replace(self.part)
 
     def _go_on(self) -> None:
         self._file.attrs["complete"] = False
@@ -155,12 +163,11 @@ class BatchFile:
             }
         )
         if self._spec.codec == "gzip":
-            shape = (height, width, 3)
             self._frames = self._file.create_dataset(
                 schema.FRAMES,
-                shape=(0, *shape),
-                maxshape=(None, *shape),
-                chunks=(1, *shape),
+                shape=(0, *self._frame_shape),
+                maxshape=(None, *self._frame_shape),
+                chunks=(1, *self._frame_shape),
                 dtype="u1",
                 compression="gzip",
                 compression_opts=schema.DEFLATE_LEVEL,
@@ -194,7 +201,8 @@ class BatchFile:
         """
         if self._spec.codec == "gzip":
             with _as_os_error(self.part):
-                self._frames.resize(self.samples + 1, axis=0)
+                # As `resize`, which first asks HDF5 for what we know: 20 µs.
+                self._frames.id.set_extent((self.samples + 1, *self._frame_shape))
                 self._frames.id.write_direct_chunk((self.samples, 0, 0, 0), encoded)
         else:
             self._jpegs.append(encoded)
@@ -213,6 +221,19 @@ class BatchFile:
             self._file.flush()
         # The kernel would otherwise gather up to half a minute of pictures, and `finish` would wait for all of them.
         _libc().sync_file_range(self._descriptor, ctypes.c_int64(0), ctypes.c_int64(0), SYNC_FILE_RANGE_WRITE)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Free the memory behind what is on the disk by now: gigabytes an hour would push out the game's own files.
+
+        It spares us the kernel's work for new memory, too: 0.14 to 0.07 ms a frame (measured, November 2026).
+        """
+        self._ends.append(os.fstat(self._descriptor).st_size)
+        if len(self._ends) > CACHED_FLUSHES:
+            start = self._ends.popleft()
+            length = self._ends[0] - start
+            if length > 0:  # else all that follows would be meant
+                os.posix_fadvise(self._descriptor, start, length, os.POSIX_FADV_DONTNEED)
 
     def _store(self) -> None:
         self._store_jpegs()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rl_utils import schema
 from rl_utils.batch_file import BatchFile, BatchSpec, Row, encode
-from rl_utils.interfaces import Frame, Inputs, PadEvent
+from rl_utils.images import same_picture
+from rl_utils.interfaces import Frame, Image, Inputs, PadEvent
 from rl_utils.pad_state import newest_events
 
 
@@ -39,6 +40,7 @@ class BatchWriter:
         self._first_episode = first_episode
         self._file: BatchFile | None = None
         self._events: list[PadEvent] = []
+        self._newest: tuple[Image, bytes] | None = None
         # Of an earlier sitting in the same folder, too.
         self._last_name_ms = max(map(schema.batch_time_ms, folder.glob(schema.BATCH_GLOB)), default=0)
 
@@ -48,7 +50,7 @@ class BatchWriter:
         Raises:
             OSError: The disk is full or gone.
         """
-        encoded = encode(frame.image, self._spec.codec)
+        encoded = self._encode(frame)
         if self._file is None:
             self._file = BatchFile(self._next_path(), self._spec)
         row = Row(
@@ -68,6 +70,14 @@ class BatchWriter:
         self.bytes_written += len(encoded) + schema.ROW_BYTES
         if self._file.samples >= self._batch_size:
             self.finish()
+
+    def _encode(self, frame: Frame) -> bytes:
+        """The stored picture; one that is shown again costs a comparison, a fiftieth of compressing it."""
+        if frame.duplicate and self._newest is not None and same_picture(frame.image, self._newest[0]):
+            return self._newest[1]
+        encoded = encode(frame.image, self._spec.codec)
+        self._newest = frame.image, encoded
+        return encoded
 
     def go_back(self, samples: int) -> None:
         """Remove the samples that were written last, in this file and in those before it, on disk too.

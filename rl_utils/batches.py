@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import cv2
@@ -20,7 +20,7 @@ from rl_utils.controls import Control
 from rl_utils.dataset import Indices, Samples
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.looks import AS_RECORDED, DrawnLooks, Looks, change_looks
-from rl_utils.preprocess import hide
+from rl_utils.preprocess import hide_again
 from rl_utils.state_input import StateSpec, mirrored_states
 
 PREFETCH: Final = 3
@@ -37,11 +37,13 @@ class Batch:
     Attributes:
         stacks: (B, channels, height, width) uint8 of pictures, or (B, moments * 24) float32 of states.
         targets: (B, 19) float32.
+        states: (B, 24) float32, the arena's state; NaN where it is not known.
         indices: (B,) int64, running indices.
     """
 
     stacks: NDArray[Any]
     targets: NDArray[np.float32]
+    states: NDArray[np.float32]
     indices: Indices
 
 
@@ -87,18 +89,19 @@ def augment(batch: Batch, variation: Variation) -> Batch:
     A shifted camera shows what a slightly wrong position looks like, which works like data of recoveries; all pictures
     of a stack move together, so that motion stays what it was. States have no pictures to shift.
     """
-    stacks, targets = batch.stacks, batch.targets
+    stacks, targets, states = batch.stacks, batch.targets, batch.states
     mirrored = np.flatnonzero(variation.mirrored)
     of_pictures = stacks.ndim > 2
     if len(mirrored):
-        targets = targets.copy()
+        targets, states = targets.copy(), states.copy()
         targets[mirrored] = mirror_inputs(targets[mirrored])
+        states[mirrored] = mirrored_states(states[mirrored])
         if not of_pictures:
             stacks = stacks.copy()
             stacks[mirrored] = mirrored_states(stacks[mirrored])
     if of_pictures and (len(mirrored) or variation.shifts.any()):
         stacks = _moved(stacks, variation)
-    return Batch(stacks, targets, batch.indices)
+    return Batch(stacks, targets, states, batch.indices)
 
 
 def mirror_inputs(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -170,9 +173,9 @@ class Batches:
 
     def plain(self, indices: Indices) -> Batch:
         """The moments as they were."""
-        return Batch(
-            self._store.stacks(indices, self._samples.firsts[indices]), self._samples.targets[indices], indices
-        )
+        samples = self._samples
+        stacks = self._store.stacks(indices, samples.firsts[indices])
+        return Batch(stacks, samples.targets[indices], samples.states[indices], indices)
 
     def in_order(self, indices: Indices, size: int) -> Iterator[Batch]:
         """All of `indices`, as they were, `size` at a time; made ahead by a thread."""
@@ -210,8 +213,8 @@ class Batches:
             return batch
         if self._looks.any:
             stacks = change_looks(stacks, DrawnLooks.draw(self._looks, count, chance).of(part), spec)
-        hide(stacks, spec)
-        return Batch(stacks, batch.targets, batch.indices)
+        hide_again(stacks, spec)
+        return replace(batch, stacks=stacks)
 
 
 def ahead(makers: Iterable[Callable[[], Batch]]) -> Iterator[Batch]:

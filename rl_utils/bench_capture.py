@@ -24,7 +24,7 @@ from rl_utils.bench_window import TITLE
 from rl_utils.errors import UserError
 from rl_utils.game_window import GameWindow
 from rl_utils.get_current_frame import FrameGrabber, WindowFrames
-from rl_utils.images import same_picture, shrink_to_rgb
+from rl_utils.images import compiled_shrinker, same_picture, shrink_to_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ def _ours(stack: ExitStack, frames: WindowFrames) -> list[Contestant]:
 
     return [
         Contestant(f"ours, grab {width}x{height} ({grabber.backend})", grab),
-        Contestant(f"ours, shrink to {SIZE[0]}x{SIZE[1]}", shrink),
+        Contestant(f"ours, shrink to {SIZE[0]}x{SIZE[1]} ({'compiled' if compiled_shrinker() else 'OpenCV'})", shrink),
         Contestant("ours, whole (follow, grab, shrink, compare)", whole),
     ]
 

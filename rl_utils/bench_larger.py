@@ -74,7 +74,7 @@ def larger_than_memory(session: Path, seconds: float) -> list[dict[str, object]]
 
 def _contestants(stack: ExitStack, recordings: list[Recording], samples: Samples, folder: Path) -> list[_Contestant]:
     spec = motion_spec(samples.fps)
-    total = len(samples.targets) * 3 * spec.width * spec.height
+    total = len(samples.targets) * spec.planes_per_picture * spec.width * spec.height
     ahead = (PREFETCH + 2) * BATCH * spec.channels * spec.width * spec.height
     how = Augmentation(mirror=0.5, shift_px=2)
 

@@ -189,7 +189,7 @@ def restore_network(checkpoint: Checkpoint, path: Path) -> Network:
     """
     network = build_network(checkpoint.model_name, checkpoint.model_arguments)
     convolutions = [module for module in network.conv_backbone if isinstance(module, torch.nn.Conv2d)]
-    takes = convolutions[0].in_channels if convolutions else checkpoint.model_arguments["moments"]
+    takes = network.looks * convolutions[0].in_channels if convolutions else checkpoint.model_arguments["moments"]
     makes = len(checkpoint.spec.offsets) if isinstance(checkpoint.spec, StateSpec) else checkpoint.spec.channels
     if takes != makes or bool(convolutions) == isinstance(checkpoint.spec, StateSpec):
         raise UserError(f"{path} takes {takes} channels, but its preprocessing makes {makes}", "Train again")

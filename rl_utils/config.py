@@ -31,6 +31,8 @@ GAME_TITLE: Final = r"^Rocket League(\s*\(.*\))?$"
 """Matches the article's exact title, the arena's, and Proton's `Rocket League (64-bit, DX11, Cooked)`."""
 
 WindowSize = tuple[int, int]
+TeamName = Literal["blue", "orange"]
+LookName = Literal["default", "night", "desert", "ice"]
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _MASK = re.compile(",".join([r"(\d{1,3}(?:\.\d+)?)"] * 4))
@@ -148,6 +150,10 @@ class CollectConfig:
     """Direct mode: how play starts."""
     seed: int = 0
     """Direct mode: seed of the starts."""
+    team: TeamName = "blue"
+    """Direct mode: colour of the car, and the end from which it plays."""
+    look: LookName = "default"
+    """Direct mode: colours and light of the arena."""
     wait: float = 60.0
     """Seconds to wait for the window to appear."""
 
@@ -184,7 +190,7 @@ class CollectConfig:
         return None if self.seconds is None else max(1, round(self.seconds * self.fps))
 
 
-ModelName = Literal["motion", "rocketnet", "state"]
+ModelName = Literal["fovea", "motion", "rocketnet", "state"]
 LossName = Literal["balanced", "article"]
 
 
@@ -211,8 +217,9 @@ class TrainConfig:
     out: Path
     """Run folder: checkpoints, model card, metrics, TensorBoard logs."""
     model: ModelName = "motion"
-    """motion sees three moments and is the default; rocketnet is the article's network, exactly; state learns from the
-    practice arena's state instead of pictures, as an upper bound for them."""
+    """motion sees three moments; fovea also sees the middle larger, and learns what pictures say about car and ball
+    where recordings hold that; rocketnet is the article's network, exactly; state learns from the practice arena's
+    state instead of pictures, as an upper bound for them."""
     loss: LossName = "balanced"
     """balanced is corrected; article is the article's own."""
     epochs: int = 5
@@ -268,6 +275,8 @@ class TrainConfig:
     mask: tuple[str, ...] = ()
     """Places that are black in training and in play, such as the HUD's clock: left,top,width,height of each in percent
     of the picture, like 40,0,20,9."""
+    belief_weight: float = 1.0
+    """What fovea's belief about car and ball counts beside the inputs, where recordings hold the state; 0: nothing."""
     ema: float = 0.995
     """Average of the weights over steps that is evaluated and saved; 0 turns it off."""
     pad_profile: str = "playstation"
@@ -336,6 +345,9 @@ class TrainConfig:
             option, value = "--" + name.replace("_", "-"), getattr(self, name)
             _require(0 <= value <= 100, f"{option} {value:g} is out of range", "Choose 0 to 100")
         _require(0 <= self.mirror <= 1, f"--mirror {self.mirror:g} is out of range", "Choose 0 to 1")
+        _require(
+            0 <= self.belief_weight <= 100, f"--belief-weight {self.belief_weight:g} is out of range", "Choose 0 to 100"
+        )
         _require(0 <= self.ema < 1, f"--ema {self.ema:g} is out of range", "Choose 0 to 0.9999")
         _require(0 <= self.shift_px <= 32, f"--shift-px {self.shift_px} is out of range", "Choose 0 to 32")
         _require(0 <= self.coach <= 18, f"--coach {self.coach} is out of range", "Choose 0 to 18 rounds")
@@ -530,6 +542,10 @@ class ArenaConfig:
     """Seed of the starts."""
     size: str = "960x540"
     """Window, width x height in pixels."""
+    team: TeamName = "blue"
+    """Colour of the car, and the end from which it plays."""
+    look: LookName = "default"
+    """Colours and light, to see whether a policy plays where it has never been."""
     fps: float = 60.0
     """Pictures per second; 120, 60, 40 or 30."""
     noise: float = 0.0
@@ -569,12 +585,21 @@ class ScoreConfig:
     """Score a built-in driver."""
     constant: Path | None = None
     """For --driver constant: recording whose mean inputs are held."""
+    as_shipped: bool = False
+    """Drive a rocketnet as the article did: pictures as 0..255, left stick doubled, right one halved. For comparison
+    only: this is what the difference between training and play costs."""
     episodes: int = 60
     """How many starts are played."""
+    minutes: float | None = None
+    """Play starts until they come to so many simulated minutes, however many that takes."""
     seed: int = 900000
     """First start; training uses other ones."""
     situation: str = "benchmark"
     """How play starts; scores are quoted for benchmark."""
+    team: TeamName = "blue"
+    """orange plays the same starts in an orange car from the other end; scores are quoted for blue."""
+    look: LookName = "default"
+    """Colours and light of the arena; scores are quoted for default."""
     workers: int = 0
     """Processes; 0 takes one per core. The result does not depend on it."""
     json: Path | None = None
@@ -588,9 +613,93 @@ class ScoreConfig:
         _require(not both, "--checkpoint and --driver exclude each other", "Give one of them")
         _require(not none, "Nothing to score", "Give --checkpoint FILE or --driver NAME")
         _require(self.episodes >= 1, f"--episodes {self.episodes} is too small", "Choose at least 1")
+        _require(
+            self.minutes is None or self.minutes > 0, f"--minutes {self.minutes} is not a duration", "Use more than 0"
+        )
+        _require(
+            not self.as_shipped or self.checkpoint is not None,
+            "--as-shipped is a way to drive a network",
+            "Add --checkpoint FILE",
+        )
         _require(self.workers >= 0, f"--workers {self.workers} is negative", "Choose 0 or more")
         needs = self.driver == "constant" and self.constant is None
         _require(not needs, "--driver constant needs inputs to hold", "Add --constant DIR, the recording it averages")
+
+
+ScoreboardPart = Literal[
+    "idle",
+    "random",
+    "constant",
+    "article-shipped",
+    "article-fixed",
+    "plain",
+    "noise",
+    "coach",
+    "coach-orange",
+    "coach-night",
+    "coach-ice",
+    "state",
+    "expert",
+    "curves",
+]
+
+
+@dataclass(frozen=True)
+class ScoreboardConfig:
+    """Measure what each way of learning is worth in the practice arena, beside baselines, on the same held-out starts.
+
+    Every step is one of the project's own commands, printed as it runs, with its result kept in --out. In small, a
+    quarter of an hour on 2 cores: --minutes-of-play 8 --seeds 1 --epochs 2 --article-epochs 1 --coach 1
+    --coach-minutes 2 --score-minutes 4. As it is, 3 to 5 hours.
+    """
+
+    out: Path
+    """Folder that receives recordings, runs, scores and the tables and pictures made from them."""
+    minutes_of_play: float = 60.0
+    """The scripted driver's play to learn from: so much without noise, and so much with it."""
+    seeds: int = 3
+    """Training seeds of our policies."""
+    article_seeds: int = 1
+    """Training seeds of the article's network, which costs several times as much."""
+    epochs: int = 5
+    """Passes over the play."""
+    article_epochs: int = 5
+    """The same for the article's network; the article itself ran 25."""
+    coach: int = 4
+    """Coach rounds (train.py --coach)."""
+    coach_minutes: float = 7.5
+    """Minutes of play in each of them."""
+    train_options: tuple[str, ...] = ()
+    """More options of train.py for plain, noise, coach and curves, without dashes: lr=5e-4 batch-size=128."""
+    score_minutes: float = 30.0
+    """Simulated minutes for which each policy and driver plays, at least."""
+    seed: int = 960000
+    """First of the held-out starts; all play the same ones."""
+    only: tuple[ScoreboardPart, ...] = ()
+    """Rows to measure now, and what they need; all by default, but for those that show a policy an arena that it has
+    never seen (coach-orange, coach-night, coach-ice)."""
+    resume: bool = False
+    """Go on in --out: what is done there stays, and counts."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("minutes_of_play", 1, 1000),
+            ("seeds", 1, 100),
+            ("article_seeds", 1, 100),
+            ("epochs", 1, 1000),
+            ("article_epochs", 1, 1000),
+            ("coach", 1, 18),
+            ("coach_minutes", 0.1, 200),
+            ("score_minutes", 0.1, 10_000),
+        ):
+            option, value = "--" + name.replace("_", "-"), getattr(self, name)
+            _require(low <= value <= high, f"{option} {value:g} is out of range", f"Choose {low:g} to {high:g}")
+        _require(900_000 <= self.seed < 2_000_000_000, f"--seed {self.seed} may be trained on", "Choose 900000 or more")
+
+    @property
+    def train_words(self) -> list[str]:
+        """`train_options` as `train.py` takes them."""
+        return [word for option in self.train_options for word in f"--{option}".split("=", 1)]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ def log(text: str) -> None:
     sys.stderr.flush()
 
 
+def counted(number: float, one: str, many: str = "") -> str:
+    """A number of things as it is said: 1 goal, 2 goals; `many` for words that do not just take an s."""
+    return f"{number:.0f} {one if round(number) == 1 else many or one + 's'}"
+
+
 class StatusLine:
     """One line that is rewritten in place on a terminal, and printed every few seconds elsewhere.
 

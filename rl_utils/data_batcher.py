@@ -37,8 +37,12 @@ RESERVE_BYTES: Final = 16_000_000
 """Recording stops while this much of the disk is still free."""
 CLOSING_BYTES: Final = 2_000_000
 """Free space that closing a batch file may need; what is queued is written only above it."""
+LOOK_BYTES: Final = 1_000_000
+"""Free space is looked at again after so much was written."""
 GAP_NS: Final = 1_000_000_000
 """Samples further apart never share a segment (recording format, version 1)."""
+POLL_S: Final = 0.001
+"""How often a source that is not real-time looks for room in the queue."""
 
 logger = logging.getLogger(__name__)
 
@@ -144,8 +148,9 @@ class BatchSaver:
             os.close(self._lock)
             raise _disk_error(self.folder, error) from error
         width, height = size
-        places = max(8, queue_bytes // (width * height * 3))
-        self._queue: queue.Queue[Item | None] = queue.Queue(places)
+        self._places = max(8, queue_bytes // (width * height * 3))
+        # Unbounded by itself, but an eighth of the cost of `Queue`; only one thread puts, so that `_put` can bound it.
+        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         # Normal priority: a niced thread starves on a busy machine and then stalls the loop through the interpreter's
         # lock (facts of this project, storage A4). Daemon: a crash must not leave the process hanging; see `recovery`.
         self._thread = threading.Thread(target=self._work, name="batch-writer", daemon=True)
@@ -252,15 +257,13 @@ class BatchSaver:
         return True
 
     def _put(self, item: Item) -> bool:
-        while True:
-            try:
-                self._queue.put(item, block=self._block, timeout=FLUSH_S)
-            except queue.Full:
-                if not self._block:
-                    return False
-                self._raise_error()  # the writer may have died while we waited for it
-            else:
-                return True
+        while self._queue.qsize() >= self._places:
+            if not self._block:
+                return False
+            self._raise_error()  # the writer may have died while we waited for it
+            time.sleep(POLL_S)
+        self._queue.put(item)
+        return True
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -281,13 +284,8 @@ class BatchSaver:
         if self._closed:
             return
         self._closed = True
-        for last in (_GoBack(self._unsent_discard), None):
-            while self._thread.is_alive():
-                try:
-                    self._queue.put(last, timeout=FLUSH_S)
-                    break
-                except queue.Full:
-                    continue
+        self._queue.put(_GoBack(self._unsent_discard))
+        self._queue.put(None)
         self._thread.join()
         # Accepted, but the disk was full before their turn; none, where that was the end of discarded ones, too.
         missing = max(0, self.samples - self._writer.samples)
@@ -345,6 +343,7 @@ class BatchSaver:
 
     def _write_queue(self) -> None:
         next_flush = time.monotonic() + FLUSH_S
+        looked_at: int | None = None
         while True:
             try:
                 item = self._queue.get(timeout=max(0.0, next_flush - time.monotonic()))
@@ -356,7 +355,9 @@ class BatchSaver:
                 if isinstance(item, _GoBack):
                     self._writer.go_back(item.samples)
                     continue
-                self.free_bytes = free_bytes(self.folder)
+                written = self.bytes_written
+                if looked_at is None or self._error is not None or abs(written - looked_at) >= LOOK_BYTES:
+                    self.free_bytes, looked_at = free_bytes(self.folder), written
                 if self.free_bytes < (CLOSING_BYTES if self._error else self._reserve):
                     if self._error is not None:
                         return

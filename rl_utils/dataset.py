@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_utils.arena.obs_layout import OBS_NAMES
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Source
 from rl_utils.metrics import CHANGE
@@ -47,6 +48,7 @@ class Samples:
 
     Attributes:
         targets: (N, 19) float32, the inputs to answer with.
+        states: (N, 24) float32, the arena's state at that moment (`OBS_NAMES`); NaN where it was not recorded.
         previous: (N, 19) float32, the target of the moment before; its own where there is none.
         firsts: (N,) int64, the first sample of each sample's segment: nothing before it is looked at.
         train: (T,) int64, indices to learn from.
@@ -58,6 +60,7 @@ class Samples:
     """
 
     targets: NDArray[np.float32]
+    states: NDArray[np.float32]
     previous: NDArray[np.float32]
     firsts: Indices
     train: Indices
@@ -141,6 +144,7 @@ def make_samples(
     sizes = {r.size: sum(len(s) for s in recordings if s.size == r.size) for r in recordings}
     return Samples(
         targets=targets,
+        states=np.concatenate([known_states(r) for r in recordings]),
         previous=targets[before],
         firsts=firsts,
         train=chosen,
@@ -166,6 +170,7 @@ def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording
     offset = len(first.targets)
     return Samples(
         targets=np.concatenate([first.targets, second.targets]),
+        states=np.concatenate([first.states, second.states]),
         previous=np.concatenate([first.previous, second.previous]),
         firsts=np.concatenate([first.firsts, second.firsts + offset]),
         train=np.concatenate([first.train, second.train + offset]),
@@ -175,6 +180,13 @@ def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording
         capture_size=first.capture_size,
         fingerprint=_fingerprint(recordings),
     )
+
+
+def known_states(recording: Recording) -> NDArray[np.float32]:
+    """(N, 24) float32, the state that a recording holds, in the order of `OBS_NAMES`; NaN where it holds none."""
+    if recording.state is None or not set(OBS_NAMES) <= set(recording.state_names):
+        return np.full((len(recording), len(OBS_NAMES)), np.nan, np.float32)
+    return recording.state[:, [recording.state_names.index(name) for name in OBS_NAMES]]
 
 
 def _refuse_copies(recordings: Sequence[Recording]) -> None:

@@ -249,7 +249,7 @@ def report(out: Path, budget: Budget, steps: Steps) -> str:
         "",
     ]
     text = "\n".join(lines)
-    (out / "report.md").write_text(text)
+    (out / "report.md").write_text(f"# How well it plays\n{text}")
     (out / "report.json").write_text(json.dumps({"rows": [vars(r) for r in rows], "seconds": steps.seconds}, indent=2))
     return text
 

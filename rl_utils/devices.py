@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from rl_utils.config import CollectConfig, EvalConfig, WindowSize
+from rl_utils.config import CollectConfig, EvalConfig, LookName, TeamName, WindowSize
 from rl_utils.console import log
 from rl_utils.controls import REST, XBOX_360_PAD
 from rl_utils.errors import UserError
@@ -111,7 +111,14 @@ def open_play(config: CollectConfig) -> Iterator[tuple[FrameSource, ControllerSo
     """
     if config.frames == "arena":
         with _direct_arena(
-            config.situation, config.seed, fps=config.fps, size=config.size_px, driver=config.driver, noise=config.noise
+            config.situation,
+            config.seed,
+            fps=config.fps,
+            size=config.size_px,
+            driver=config.driver,
+            noise=config.noise,
+            team=config.team,
+            look=config.look,
         ) as arena:
             yield arena, arena.pad
         return
@@ -172,12 +179,16 @@ def _direct_arena(
     driver: str | None = None,
     noise: float = 0.0,
     coach: bool = False,
+    team: TeamName = "blue",
+    look: LookName = "default",
 ) -> DirectArena:
     from rl_utils.arena.direct import DirectArena
 
     if 120 % fps:
         raise UserError(f"{fps:g} fps do not divide the arena's 120 Hz", "Use --fps 30 or 60")
-    return DirectArena(situation, seed, fps=fps, size=size, driver=driver, noise=noise, coach=coach)
+    return DirectArena(
+        situation, seed, fps=fps, size=size, driver=driver, noise=noise, coach=coach, team=team, look=look
+    )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rl_utils.dataset import Indices
 from rl_utils.errors import UserError
-from rl_utils.picture_file import PLANES, PictureFile
+from rl_utils.picture_file import PictureFile
 from rl_utils.preprocess import InputSpec, PreprocessSpec, shrink
 from rl_utils.recordings import Recording
 from rl_utils.state_input import StateStore
@@ -73,14 +73,14 @@ class FrameStore:
         self._recordings = recordings
         self._starts = np.concatenate([[0], np.cumsum([len(r) for r in recordings])])
         self._runs = _runs(spec)
-        self._frame_bytes = PLANES * spec.width * spec.height
+        self._frame_bytes = spec.planes_per_picture * spec.width * spec.height
         self._slot: Indices = np.full(self._starts[-1], -1, np.int64)
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
         self._spill_folder = spill
         self._sharers = sharers
         memory = min(cache_bytes, round(MEMORY_SHARE * available_memory())) // sharers
         ready, spilled = self._plan(memory, disk_bytes)
-        self._ready = np.empty((len(ready), PLANES, spec.height, spec.width), np.uint8)
+        self._ready = np.empty((len(ready), spec.planes_per_picture, spec.height, spec.width), np.uint8)
         self.file = PictureFile(spill, len(spilled), spec) if len(spilled) else None
         self._to_load = np.concatenate([ready, spilled])
         self._slot[self._to_load] = np.arange(len(self._to_load))
@@ -162,7 +162,7 @@ class FrameStore:
             self.file.write(slot - len(self._ready), planes)
 
     def _decode(self, indices: Indices) -> list[NDArray[np.uint8]]:
-        """Pictures at model size, (3, height, width) each, in the order of `indices` (ascending)."""
+        """`Planes` of pictures at model size, in the order of `indices` (ascending)."""
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         pictures = []
         for owner in np.unique(owners).tolist():
@@ -183,14 +183,15 @@ class FrameStore:
         moments = np.stack([np.maximum(indices - offset, firsts) for offset, _ in self.spec.planes], axis=1)
         planes = np.array([plane for _, plane in self.spec.planes])
         slots = self._slot[moments]
+        each = self.spec.planes_per_picture
         # One gather of whole planes; indexing pictures and planes separately takes fifteen times as long.
         held = self._ready.reshape(-1, *self._ready.shape[2:])
         in_memory = (slots >= 0) & (slots < len(self._ready))
         if in_memory.all():
-            gathered: NDArray[np.uint8] = held[slots * PLANES + planes]
+            gathered: NDArray[np.uint8] = held[slots * each + planes]
             return gathered
         out = np.empty((*slots.shape, self.spec.height, self.spec.width), np.uint8)
-        out[in_memory] = held[(slots * PLANES + planes)[in_memory]]
+        out[in_memory] = held[(slots * each + planes)[in_memory]]
         self._read(slots, out)
         missing = np.unique(moments[slots < 0])
         decoded = self._decode_many(missing)
@@ -221,7 +222,7 @@ class FrameStore:
     def close(self) -> None:
         """Free the memory and the file."""
         self._pool.shutdown(cancel_futures=True)
-        self._ready = np.empty((0, PLANES, 1, 1), np.uint8)
+        self._ready = np.empty((0, 3, 1, 1), np.uint8)
         if self.file is not None:
             self.file.close()
 

@@ -67,6 +67,10 @@ class MssGrabber:
     def hide(self) -> None:
         """Nothing is kept of a minimised window."""
 
+    def undisturbed(self) -> bool:
+        """Nobody tells."""
+        return False
+
     def grab(self, window: GameWindow) -> NDArray[np.uint8]:
         """Return the window's pixels, (height, width, 4) uint8 BGRX.
 
@@ -158,6 +162,16 @@ class FrameGrabber(Device):
             UserError: The X server is gone.
         """
         self._grabber.hide()
+
+    def undisturbed(self) -> bool:
+        """Whether the server is known to tell of what happens to windows, and told of nothing up to the last `grab`.
+
+        Each call counts from the one before.
+
+        Raises:
+            UserError: The X server is gone.
+        """
+        return self._grabber.undisturbed()
 
 
 class WindowFrames(FrameSource):
@@ -269,8 +283,10 @@ class WindowFrames(FrameSource):
         except NotReadable as reason:
             self._problem = str(reason)
             return None
-        # What happened to the window before the server read it may be in the picture.
-        after = self._monitor.update(sync=True)
+        # What happened to the window before the server read it may be in the picture. Without a window manager nobody
+        # tells of the focus.
+        calm = self._grabber.undisturbed() and self._monitor.server.manager
+        after = window if calm else self._monitor.update(sync=True)
         self._problem = self._objection(after) or ("" if _same_view(window, after) else "changing")
         return None if self._problem else shrink_to_rgb(pixels, *self._size)
 

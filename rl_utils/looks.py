@@ -87,16 +87,17 @@ def change_looks(stacks: NDArray[Any], drawn: DrawnLooks, spec: PreprocessSpec) 
         The same shape. All pictures of a moment change alike.
     """
     stacks = stacks.copy()
-    # The newest picture has all planes, and comes first.
-    source = [plane for _, plane in spec.planes]
+    # The newest picture has all planes.
+    newest = {plane: channel for channel, (ago, plane) in enumerate(spec.planes) if ago == 0}
+    source = [newest[plane] for _, plane in spec.planes]
     for i in np.flatnonzero(drawn.without_past).tolist():
         stacks[i] = stacks[i, source]
     for i in np.flatnonzero(drawn.blurred).tolist():
         _blur(stacks[i])
     if drawn.tables.size:
         for stack, tables in zip(stacks, drawn.tables, strict=True):
-            for channel, plane in zip(stack, source, strict=True):
-                cv2.LUT(channel, tables[plane], dst=channel)
+            for channel, (_, plane) in zip(stack, spec.planes, strict=True):
+                cv2.LUT(channel, tables[plane % len(tables)], dst=channel)
     return stacks
 
 

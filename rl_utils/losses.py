@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from rl_utils.controls import AXES, BUTTONS, N_BUTTONS
+from rl_utils.controls import AXES, BUTTONS, N_BUTTONS, N_CONTROLS
 from rl_utils.errors import UserError
+from rl_utils.state_features import StateFeatures
 
 FOCAL_GAMMA: Final = 2.0
 FOCAL_ALPHA: Final = 0.25
@@ -113,6 +114,24 @@ class BalancedLoss:
         error = F.smooth_l1_loss(outputs[:, AXES], targets[:, AXES], beta=SMOOTH_L1_BETA, reduction="sum")
         buttons, axes = entropy / len(outputs), AXES_WEIGHT * error / len(outputs)
         return Loss(buttons + axes, buttons, axes)
+
+
+def belief_loss(outputs: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """How far what a network believes the state to be is from what it was.
+
+    Args:
+        outputs: (B, 19 + features) of a network that says so.
+        states: (B, 24) float32, the arena's state; NaN where it is not known.
+
+    Returns:
+        Scalar: smooth L1 summed over the features, mean over the batch; moments without a state count 0.
+    """
+    known = states.isfinite().all(dim=1)
+    if not known.any():
+        return outputs.new_zeros(())
+    right = StateFeatures()(states[known])
+    error = F.smooth_l1_loss(outputs[known, N_CONTROLS:], right, beta=SMOOTH_L1_BETA, reduction="sum")
+    return error / len(outputs)
 
 
 def make_loss(name: str, targets: NDArray[np.float32]) -> LossFunction:

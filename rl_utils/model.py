@@ -1,10 +1,13 @@
 """The networks and `decode`, the only place where a prediction becomes inputs.
 
-All answer with (B, 19): 11 button logits, then 8 axis values in [0, 1], through heads that carry the article's names.
+All answer with (B, 19): 11 button logits, then 8 axis values in [0, 1], through heads that carry the article's names;
+a network that also says what it believes the state to be, says so in further columns.
 
 - `RocketNet` is the article's network to the letter, so that its checkpoints work: one picture, pooled to 4x4.
 - `MotionNet` sees three moments (`preprocess.motion_spec`), because one picture hides velocity, and keeps its 10x6 map
   instead of pooling it, because where the ball is on the screen is what steering needs.
+- `FoveaNet` also sees the middle of the picture larger, because a distant ball is two pixels wide, and learns what the
+  pictures say about car and ball where recordings hold the state (the arena's do): inputs alone hardly teach it.
 - `StateNet` sees no pictures but the arena's state: the upper bound for what pictures can teach.
 """
 
@@ -22,7 +25,7 @@ from torch import nn
 from rl_utils.controls import AXES, BUTTONS, N_AXES, N_BUTTONS, N_CONTROLS
 from rl_utils.errors import UserError
 from rl_utils.interfaces import InputVector
-from rl_utils.preprocess import ARTICLE_SPEC, InputSpec, PreprocessSpec, motion_spec
+from rl_utils.preprocess import ARTICLE_SPEC, InputSpec, PreprocessSpec, fovea_spec, motion_spec
 from rl_utils.state_features import FEATURES, StateFeatures
 from rl_utils.state_input import StateSpec, state_spec
 
@@ -80,8 +83,10 @@ class Network(nn.Module):
         backbone: Flattened maps → what both heads look at.
         binary_head: The last layer for buttons.
         analog_head: The last layers for axes; end in a sigmoid.
+        looks: How many times as many channels as `conv_backbone` takes it sees.
     """
 
+    looks: int = 1
     conv_backbone: nn.Sequential
     backbone: nn.Sequential
     binary_head: nn.Linear
@@ -89,7 +94,9 @@ class Network(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, channels, H, W) float32 in [0, 1] → (B, 19): 11 button logits, 8 axis values in [0, 1]."""
-        features = self.backbone(self.conv_backbone(images).flatten(1))
+        return self._heads(self.backbone(self.conv_backbone(images).flatten(1)))
+
+    def _heads(self, features: torch.Tensor) -> torch.Tensor:
         return torch.cat([self.binary_head(features), self.analog_head(features)], dim=1)
 
 
@@ -156,17 +163,10 @@ class MotionNet(Network):
 
     def __init__(self, *, channels: int, width: int, height: int, dropout: float = 0.3) -> None:
         super().__init__()
-        maps = (24, 48, 64)
-        self.conv_backbone = nn.Sequential(
-            *_conv_block(channels, maps[0], kernel=7, stride=4),
-            *_conv_block(maps[0], maps[1], kernel=3, stride=2),
-            *_conv_block(maps[1], maps[2], kernel=3, stride=2),
-        )
-        for stride in (4, 2, 2):
-            width, height = -(-width // stride), -(-height // stride)
+        self.conv_backbone, flat = _trunk(channels, width, height)
         self.backbone = nn.Sequential(
             nn.Dropout(dropout),
-            nn.Linear(maps[-1] * width * height, 256),
+            nn.Linear(flat, 256),
             nn.ReLU(inplace=True),
             nn.Linear(256, 256),
             nn.ReLU(inplace=True),
@@ -174,6 +174,43 @@ class MotionNet(Network):
         )
         self.binary_head = nn.Linear(256, N_BUTTONS)
         self.analog_head = _analog_head(256)
+
+
+class FoveaNet(Network):
+    """Looks at the whole picture and at its enlarged middle, forms a belief about the state, and drives by both.
+
+    Args:
+        channels: Of the input: half of them of the whole picture, half of its middle.
+        width: Of the input in px.
+        height: Of the input in px.
+        dropout: Before and after the hidden layers.
+    """
+
+    looks = 2
+
+    def __init__(self, *, channels: int, width: int, height: int, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.conv_backbone, flat = _trunk(channels // 2, width, height)
+        self.fovea_backbone, _ = _trunk(channels // 2, width, height)
+        self.hidden = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * flat, 256), nn.ReLU(inplace=True))
+        self.belief_head = nn.Linear(256, FEATURES)
+        self.backbone = nn.Sequential(
+            nn.Linear(256 + FEATURES, 256),
+            nn.ReLU(inplace=True),
+            nn.Linear(256, 256),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+        )
+        self.binary_head = nn.Linear(256, N_BUTTONS)
+        self.analog_head = _analog_head(256)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, channels, H, W) → (B, 19 + `FEATURES`): as `Network.forward`, then what `StateFeatures` would say."""
+        whole, middle = images.chunk(2, dim=1)
+        maps = torch.cat([self.conv_backbone(whole).flatten(1), self.fovea_backbone(middle).flatten(1)], dim=1)
+        seen = self.hidden(maps)
+        belief = self.belief_head(seen)
+        return torch.cat([self._heads(self.backbone(torch.cat([seen, belief], dim=1))), belief], dim=1)
 
 
 class StateNet(Network):
@@ -212,6 +249,19 @@ def _analog_head(features: int) -> nn.Sequential:
     )
 
 
+def _trunk(channels: int, width: int, height: int) -> tuple[nn.Sequential, int]:
+    """Three strided convolutions, and how many numbers their map has."""
+    maps = (24, 48, 64)
+    layers = nn.Sequential(
+        *_conv_block(channels, maps[0], kernel=7, stride=4),
+        *_conv_block(maps[0], maps[1], kernel=3, stride=2),
+        *_conv_block(maps[1], maps[2], kernel=3, stride=2),
+    )
+    for stride in (4, 2, 2):
+        width, height = -(-width // stride), -(-height // stride)
+    return layers, maps[-1] * width * height
+
+
 def _conv_block(channels_in: int, channels_out: int, *, kernel: int, stride: int) -> tuple[nn.Module, ...]:
     conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False)
     return conv, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)
@@ -224,7 +274,9 @@ def input_spec(name: str, fps: float) -> InputSpec:
 
 def default_spec(name: str, fps: float) -> PreprocessSpec:
     """What a new network of pictures is shown, for recordings of `fps` Hz."""
-    return ARTICLE_SPEC if name == "rocketnet" else motion_spec(fps)
+    if name == "rocketnet":
+        return ARTICLE_SPEC
+    return fovea_spec(fps) if name == "fovea" else motion_spec(fps)
 
 
 def default_arguments(name: str, spec: InputSpec) -> dict[str, Any]:
@@ -242,7 +294,12 @@ def build_network(name: str, arguments: Mapping[str, Any]) -> Network:
     Raises:
         UserError: There is no such network, or it does not take these arguments.
     """
-    kinds: dict[str, type[Network]] = {"rocketnet": RocketNet, "motion": MotionNet, "state": StateNet}
+    kinds: dict[str, type[Network]] = {
+        "rocketnet": RocketNet,
+        "motion": MotionNet,
+        "fovea": FoveaNet,
+        "state": StateNet,
+    }
     if name not in kinds:
         raise UserError(f"There is no model called {name}", f"Known models are {', '.join(sorted(kinds))}")
     try:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +19,9 @@ from numpy.typing import NDArray
 from rl_utils.errors import UserError
 from rl_utils.preprocess import PreprocessSpec
 
-PLANES: Final = 3
-
 
 class PictureFile:
-    """Pictures by number, three planes each.
+    """Pictures by number, as many planes of each as the spec says.
 
     Args:
         folder: Where it lies; made where it is missing.
@@ -38,29 +35,30 @@ class PictureFile:
     def __init__(self, folder: Path, count: int, spec: PreprocessSpec) -> None:
         self._folder = folder
         self._plane_bytes = spec.width * spec.height
+        self._planes = spec.planes_per_picture
         opened: FileIO | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Closed by close().
             opened = self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
             if count:
-                os.posix_fallocate(opened.fileno(), 0, count * PLANES * self._plane_bytes)
+                os.posix_fallocate(opened.fileno(), 0, count * self._planes * self._plane_bytes)
         except OSError as error:
             if opened is not None:
                 opened.close()
             raise UserError(
-                f"{folder} has no room for {count * PLANES * self._plane_bytes / 1e9:.1f} GB of pictures "
+                f"{folder} has no room for {count * self._planes * self._plane_bytes / 1e9:.1f} GB of pictures "
                 f"({error.strerror})",
                 "Free some space, choose an --out on a larger disk, or use --cache-disk-gb 0",
             ) from error
 
     def write(self, number: int, planes: NDArray[np.uint8]) -> None:
-        """Store one picture, (3, height, width) uint8. Threads may call this at the same time.
+        """Store one picture, `Planes`. Threads may call this at the same time.
 
         Raises:
             UserError: The disk does not take it.
         """
-        place = number * PLANES * self._plane_bytes
+        place = number * self._planes * self._plane_bytes
         left = np.ascontiguousarray(planes).reshape(-1).data
         try:
             while left:
@@ -82,7 +80,7 @@ class PictureFile:
         Raises:
             OSError: The disk fails.
         """
-        place = (number * PLANES + plane) * self._plane_bytes
+        place = (number * self._planes + plane) * self._plane_bytes
         left = out.reshape(-1).data
         while left:
             count = os.preadv(self._file.fileno(), [left], place)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+import cv2
+
 from rl_utils.interfaces import Image
 
 logger = logging.getLogger(__name__)
@@ -19,6 +21,7 @@ FROZEN: Final = "frozen picture"
 BLACK_LEVEL: Final = 12
 """A picture without a brighter pixel is black; a dark menu still has text."""
 BLACK_STRIDE_PX: Final = 8
+"""Every so manieth row is looked at."""
 BLACK_S: Final = 2.0
 """A fade to black and back takes about a second; a longer one is a loading screen, or a capture that sees nothing."""
 FROZEN_S: Final = 5.0
@@ -56,7 +59,7 @@ class PictureWatch:
         """
         if self._changed_ns is None or not duplicate:
             self._changed_ns = t_ns
-            black = int(image[::BLACK_STRIDE_PX, ::BLACK_STRIDE_PX].max()) < BLACK_LEVEL
+            black = cv2.norm(image[::BLACK_STRIDE_PX], cv2.NORM_INF) < BLACK_LEVEL
             self._seen_light |= not black
             if not black:
                 self._black_since_ns = None

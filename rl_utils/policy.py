@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -14,26 +15,25 @@ from rl_utils.model import Network, Prediction, decode, predict
 from rl_utils.preprocess import History, PreprocessSpec, Stack, to_tensor
 from rl_utils.state_input import StateHistory, StateSpec
 
+Spec = TypeVar("Spec", bound=PreprocessSpec | StateSpec)
+Past = TypeVar("Past", bound=History | StateHistory)
 
-class NetworkPolicy(Policy):
-    """Drives by a network. Made by `checkpoint.load_policy`.
 
-    One frame at a time for play; `predict_batch` answers many independent streams at once (batched arithmetic may
-    differ from single frames in the last bits, so scores that must repeat use one way or the other throughout).
+class _TrainedPolicy(Policy, Generic[Spec, Past]):
+    """A network with what it wants to see and a memory of what it saw.
 
     Args:
         network: Trained weights; put into evaluation mode here.
         spec: What it wants to see.
         fps: The rate it was trained for, in Hz.
-        capture_size: (width, height) in px of the recordings it learned from; capturing at this size shows it the very
-            pixels that a recording would have stored.
+        capture_size: (width, height) in px of the recordings it learned from.
         device: Where to compute.
     """
 
     def __init__(
         self,
         network: Network,
-        spec: PreprocessSpec,
+        spec: Spec,
         *,
         fps: float,
         capture_size: tuple[int, int],
@@ -44,11 +44,25 @@ class NetworkPolicy(Policy):
         self.capture_size = capture_size
         self._device = torch.device(device)
         self._network = network.to(self._device).eval()
-        self._history = History(spec)
+        self._history = self.new_history()
+
+    @abstractmethod
+    def new_history(self) -> Past:
+        """A memory for one more independent stream; the caller resets it."""
 
     def reset(self) -> None:
-        """Forget the past: the next frame does not continue the last one."""
+        """Forget the past: what comes next does not continue the last."""
         self._history.reset()
+
+
+class NetworkPolicy(_TrainedPolicy[PreprocessSpec, History]):
+    """Drives by a network. Made by `checkpoint.load_policy`.
+
+    One frame at a time for play; `predict_batch` answers many independent streams at once (batched arithmetic may
+    differ from single frames in the last bits, so scores that must repeat use one way or the other throughout).
+
+    What it is shown should be captured at `capture_size`: the very pixels that a recording would have stored.
+    """
 
     def act(self, image: Image) -> InputVector:
         """Answer one frame. (H, W, 3) uint8 RGB → (19,) float32 in [0, 1], buttons exactly 0 or 1."""
@@ -82,38 +96,14 @@ class NetworkPolicy(Policy):
             return predict(self._network(to_tensor(stacks, self.spec, self._device)))
 
 
-class StatePolicy(Policy):
-    """Drives by a network that sees the arena's state. Made by `checkpoint.load_arena_policy`.
-
-    Args:
-        network: Trained weights; put into evaluation mode here.
-        spec: What it wants to see.
-        fps: The rate it was trained for, in Hz.
-        capture_size: (width, height) in px of the recordings it learned from; it does not look at them.
-        device: Where to compute.
-    """
+class StatePolicy(_TrainedPolicy[StateSpec, StateHistory]):
+    """Drives by a network that sees the arena's state. Made by `checkpoint.load_arena_policy`."""
 
     sees: Literal["pictures", "state"] = "state"
 
-    def __init__(
-        self,
-        network: Network,
-        spec: StateSpec,
-        *,
-        fps: float,
-        capture_size: tuple[int, int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.fps = fps
-        self.spec = spec
-        self.capture_size = capture_size
-        self._device = torch.device(device)
-        self._network = network.to(self._device).eval()
-        self._history = StateHistory(spec)
-
-    def reset(self) -> None:
-        """Forget the past: the next state does not continue the last one."""
-        self._history.reset()
+    def new_history(self) -> StateHistory:
+        """A memory for one more independent stream; the caller resets it."""
+        return StateHistory(self.spec)
 
     def act(self, image: NDArray[Any]) -> InputVector:
         """Answer one state instead of a picture. (24,) float32, raw → (19,) float32 in [0, 1]."""

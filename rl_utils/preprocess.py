@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any, Final, Literal, cast
@@ -31,7 +31,7 @@ PREPROCESS_VERSION: Final = 1
 """Grows when the arithmetic below changes; a checkpoint of another version is refused."""
 
 Planes = NDArray[np.uint8]
-"""(3, height, width) uint8: red, green and blue of one picture at model size."""
+"""(3, height, width) uint8: red, green and blue of one picture at model size; with a fovea 6, its own behind them."""
 Mask = tuple[float, float, float, float]
 Stack = NDArray[np.uint8]
 """(channels, height, width) uint8: what a network sees at one moment, before scaling."""
@@ -50,6 +50,8 @@ class PreprocessSpec:
         version: `PREPROCESS_VERSION` of the code it was trained with.
         masks: Places that are black in training and in play, such as a score or a clock: left, top, width and height of
             each in percent of the picture.
+        fovea: A part of the picture that is shown a second time, and larger: left, top, width and height as shares of
+            the picture's. None: no second look.
     """
 
     width: int
@@ -59,6 +61,7 @@ class PreprocessSpec:
     scale: float = 1 / 255
     version: int = PREPROCESS_VERSION
     masks: tuple[Mask, ...] = ()
+    fovea: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
         assert self.offsets[0] == 0, self.offsets
@@ -66,10 +69,16 @@ class PreprocessSpec:
 
     @property
     def planes(self) -> tuple[tuple[int, int], ...]:
-        """The channel plan: for each channel, how many frames ago and which plane (0 red, 1 green, 2 blue)."""
+        """The channel plan: for each channel, how many frames ago and which of `Planes`; all of the fovea's last."""
         kept = (1,) if self.older == "green" else (0, 1, 2)
         newest = tuple((0, plane) for plane in range(3))
-        return newest + tuple((offset, plane) for offset in self.offsets[1:] for plane in kept)
+        whole = newest + tuple((offset, plane) for offset in self.offsets[1:] for plane in kept)
+        return whole if self.fovea is None else whole + tuple((offset, 3 + plane) for offset, plane in whole)
+
+    @property
+    def planes_per_picture(self) -> int:
+        """How many planes are remembered of each picture."""
+        return 3 if self.fovea is None else 6
 
     @property
     def channels(self) -> int:
@@ -77,14 +86,25 @@ class PreprocessSpec:
         return len(self.planes)
 
     @property
+    def fovea_masks(self) -> tuple[Mask, ...]:
+        """The masks as they lie in the fovea, in percent of it; they may reach beyond it."""
+        if self.fovea is None:
+            return ()
+        left, top, width, height = self.fovea
+        return tuple(
+            ((x - 100 * left) / width, (y - 100 * top) / height, w / width, h / height) for x, y, w, h in self.masks
+        )
+
+    @property
     def memory(self) -> int:
         """How many frames before the newest one are looked at."""
         return self.offsets[-1]
 
     def as_table(self) -> dict[str, Any]:
-        """Plain data for a checkpoint; without masks, what versions that knew none can read."""
+        """Plain data for a checkpoint; what is not used is left out, for versions that knew nothing of it."""
         table = dataclasses.asdict(self) | {"offsets": list(self.offsets), "masks": [list(m) for m in self.masks]}
-        return table if self.masks else {name: value for name, value in table.items() if name != "masks"}
+        table["fovea"] = self.fovea and list(self.fovea)
+        return {name: value for name, value in table.items() if value or name not in ("masks", "fovea")}
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> PreprocessSpec:
@@ -95,7 +115,7 @@ class PreprocessSpec:
         """
         known = {f.name for f in dataclasses.fields(cls)}
         if (
-            set(table) | {"masks"} != known
+            set(table) | {"masks", "fovea"} != known
             or table["version"] != PREPROCESS_VERSION
             or table["older"] not in ("green", "rgb")
         ):
@@ -104,8 +124,12 @@ class PreprocessSpec:
                 f"program (version {PREPROCESS_VERSION})",
                 "Use the version of RLAI that trained it, or train again",
             )
-        masks = tuple(tuple(map(float, mask)) for mask in table.get("masks", ()))
-        return cls(**{**table, "offsets": tuple(table["offsets"]), "masks": masks})
+        tuples = {
+            "offsets": tuple(table["offsets"]),
+            "masks": tuple(tuple(map(float, mask)) for mask in table.get("masks", ())),
+            "fovea": tuple(map(float, table["fovea"])) if table.get("fovea") else None,
+        }
+        return cls(**{**table, **tuples})
 
 
 InputSpec = PreprocessSpec | StateSpec
@@ -124,6 +148,10 @@ def read_spec(table: Mapping[str, Any]) -> InputSpec:
 ARTICLE_SPEC: Final = PreprocessSpec(width=480, height=270)
 
 
+FOVEA: Final = (140 / 480, 98 / 270, 200 / 480, 112.5 / 270)
+"""Where the game's cameras show the car, and with the ball camera the ball: 5/12 of the picture's width and height."""
+
+
 def motion_spec(fps: float) -> PreprocessSpec:
     """What MotionNet sees: 160x90, the newest picture in colour and the green of those 67 and 167 ms ago.
 
@@ -134,6 +162,15 @@ def motion_spec(fps: float) -> PreprocessSpec:
     return PreprocessSpec(width=160, height=90, offsets=(0, near, max(near + 1, round(fps / 6))))
 
 
+def fovea_spec(fps: float) -> PreprocessSpec:
+    """What FoveaNet sees: as MotionNet, and the middle of it 2.4 times as large beside it.
+
+    Args:
+        fps: Rate of the recordings in Hz.
+    """
+    return dataclasses.replace(motion_spec(fps), fovea=FOVEA)
+
+
 def shrink(image: Image, spec: PreprocessSpec) -> Planes:
     """Bring a picture to model size.
 
@@ -142,29 +179,49 @@ def shrink(image: Image, spec: PreprocessSpec) -> Planes:
         spec: What the network wants to see.
 
     Returns:
-        (3, height, width) uint8, a new array.
+        (3 or 6, height, width) uint8, a new array: see `Planes`.
     """
+    planes = np.ascontiguousarray(_fitted(image, spec).transpose(2, 0, 1))
+    hide(planes, spec.masks)
+    if spec.fovea is None:
+        return planes
+    height, width = image.shape[:2]
+    left, top, wide, high = spec.fovea
+    rows = slice(round(top * height), max(round((top + high) * height), round(top * height) + 1))
+    columns = slice(round(left * width), max(round((left + wide) * width), round(left * width) + 1))
+    middle = np.ascontiguousarray(_fitted(image[rows, columns], spec).transpose(2, 0, 1))
+    hide(middle, spec.fovea_masks)
+    return np.concatenate([planes, middle])
+
+
+def _fitted(image: Image, spec: PreprocessSpec) -> Image:
     h, w = image.shape[:2]
-    if (w, h) != (spec.width, spec.height):
-        smaller = w >= spec.width and h >= spec.height
-        # Area averaging keeps the ball of a far-away picture; it is not defined for enlarging (180x320 recordings).
-        how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        image = cast(Image, cv2.resize(image, (spec.width, spec.height), interpolation=how))
-    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-    hide(planes, spec)
-    return planes
+    if (w, h) == (spec.width, spec.height):
+        return image
+    smaller = w >= spec.width and h >= spec.height
+    # Area averaging keeps the ball of a far-away picture; it is not defined for enlarging (180x320 recordings).
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cast(Image, cv2.resize(image, (spec.width, spec.height), interpolation=how))
 
 
-def hide(pictures: NDArray[np.uint8], spec: PreprocessSpec) -> None:
+def hide_again(stacks: NDArray[np.uint8], spec: PreprocessSpec) -> None:
+    """Blacken the masked places of (B, channels, height, width) uint8 that were shifted; changed in place."""
+    whole = stacks.shape[1] if spec.fovea is None else stacks.shape[1] // 2
+    hide(stacks[:, :whole], spec.masks)
+    hide(stacks[:, whole:], spec.fovea_masks)
+
+
+def hide(pictures: NDArray[np.uint8], masks: Sequence[Mask]) -> None:
     """Blacken the masked places, whole pixels outwards.
 
     Args:
         pictures: (..., height, width) uint8, changed in place.
-        spec: What the network wants to see.
+        masks: Left, top, width and height of each in percent of the picture.
     """
-    for left, top, width, height in spec.masks:
-        columns = slice(floor(left * spec.width / 100), ceil((left + width) * spec.width / 100))
-        rows = slice(floor(top * spec.height / 100), ceil((top + height) * spec.height / 100))
+    high, wide = pictures.shape[-2:]
+    for left, top, width, height in masks:
+        columns = slice(max(0, floor(left * wide / 100)), max(0, ceil((left + width) * wide / 100)))
+        rows = slice(max(0, floor(top * high / 100)), max(0, ceil((top + height) * high / 100)))
         pictures[..., rows, columns] = 0
 
 

@@ -57,7 +57,8 @@ def recover_orphans(folder: Path) -> list[Recovered]:
         One entry for each recovered file. Orphans without a single whole sample are removed and not among them.
     """
     recovered = []
-    for session in sorted({part.parent for part in folder.rglob(schema.PART_GLOB)}):
+    left = (path for glob in (schema.PART_GLOB, schema.NEW_GLOB) for path in folder.rglob(glob))
+    for session in sorted({path.parent for path in left}):
         try:
             lock = lock_session(session)
         except BlockingIOError:
@@ -79,6 +80,8 @@ def recover_orphans(folder: Path) -> list[Recovered]:
 
 def _recover_session(session: Path) -> list[Recovered]:
     recovered = []
+    for new in session.glob(schema.NEW_GLOB):
+        new.unlink()
     for part in sorted(session.glob(schema.PART_GLOB)):
         final = part.with_name(part.name.removesuffix(schema.PART_SUFFIX))
         if _is_whole(final):  # an earlier recovery was killed between its last two steps

@@ -32,6 +32,9 @@ BATCH_SUFFIX: Final = "_batch.h5"
 BATCH_GLOB: Final = "*" + BATCH_SUFFIX
 PART_SUFFIX: Final = ".part"
 PART_GLOB: Final = BATCH_GLOB + PART_SUFFIX
+NEW_SUFFIX: Final = ".new"
+NEW_GLOB: Final = f"{BATCH_GLOB}.*{NEW_SUFFIX}"
+"""Files that hold nothing yet; a recorder that is killed within these few milliseconds leaves one behind."""
 
 FRAMES: Final = "frames"
 JPEG: Final = "jpeg"

@@ -74,10 +74,10 @@ def play_trial(
         UserError: The policy cannot play the arena, or a process was ended from outside.
     """
 
-    def done(count: int) -> None:
+    def done(count: float) -> None:
         if stop():
             raise _Stopped
-        on_progress(count)
+        on_progress(round(count))
 
     # At least two processes: in this one, playing would change how many threads torch uses for training.
     workers = max(2, len(os.sched_getaffinity(0)))

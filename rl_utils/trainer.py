@@ -16,12 +16,13 @@ from rl_utils.batches import Augmentation, Batch, Batches, grouped
 from rl_utils.checkpoint import Checkpoint, save_checkpoint, write_whole
 from rl_utils.config import TrainConfig, config_table
 from rl_utils.console import Progress
+from rl_utils.controls import N_CONTROLS
 from rl_utils.dataset import Samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.held_out import HeldOut
 from rl_utils.looks import Looks
-from rl_utils.losses import make_loss
+from rl_utils.losses import belief_loss, make_loss
 from rl_utils.metrics import accuracy
 from rl_utils.model import build_network, decode, default_arguments, predict
 from rl_utils.model_card import write_model_card
@@ -242,9 +243,14 @@ class Trainer:
                 outputs = self._forward(to_tensor(batch.stacks, self.spec, self._device))
                 loss = self._loss(outputs, torch.from_numpy(batch.targets).to(self._device))
                 value = float(loss.total.detach())
-                if not math.isfinite(value):
+                total = loss.total
+                if outputs.shape[1] > N_CONTROLS and self._config.belief_weight > 0:
+                    belief = belief_loss(outputs, torch.from_numpy(batch.states).to(self._device))
+                    total = total + self._config.belief_weight * belief
+                    measured["belief_loss"] = measured.get("belief_loss", 0.0) + float(belief.detach()) / len(group)
+                if not math.isfinite(float(total.detach())):
                     self._give_up(batch, f"The loss is {value}")
-                (loss.total / len(group)).backward()  # type: ignore[no-untyped-call]
+                (total / len(group)).backward()  # type: ignore[no-untyped-call]
             measured["loss"] = measured.get("loss", 0.0) + value / len(group)
         if self._config.head_balance:
             balance_heads(network)
@@ -332,17 +338,12 @@ class Trainer:
             return {}
         self._save(LAST)
         began, starts = self._now(), self._config.select_episodes
+        note = f"pass {self.state.epoch + 1} plays the arena, {{}} of {starts} starts"
         played: dict[str, float] | None = None
         with self._workers.lead_first():
             if self._workers.leads:
-                played = play_trial(
-                    self._config.out / LAST,
-                    starts,
-                    stop=stop,
-                    on_progress=lambda done: progress.update(
-                        self._turn.share, f"pass {self.state.epoch + 1} plays the arena, {done} of {starts} starts"
-                    ),
-                )
+                show = lambda done: progress.update(self._turn.share, note.format(done))  # noqa: E731
+                played = play_trial(self._config.out / LAST, starts, stop=stop, on_progress=show)
         if isinstance(self._schedule, TimeSchedule):
             self._schedule.pause(self._now() - began)
         given: dict[str, float] | None = self._workers.from_lead(played)

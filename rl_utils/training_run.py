@@ -207,6 +207,8 @@ def _play_round(config: TrainConfig, number: int, workers: Workers, stop: Callab
     with workers.lead_first():
         if workers.leads:
             shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was stopped
+            folder.parent.mkdir(exist_ok=True)
+            shutil.copy2(config.out / BEST, folder.with_suffix(".pt"))  # who played: one more point of a learning curve
             with progress(f"coach round {number}", config.coach_minutes) as shown:
                 tally = play_round(
                     config.out / BEST,

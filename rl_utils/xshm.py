@@ -131,6 +131,13 @@ class XshmGrabber:
         except xcffib.XcffibException as lost:
             raise server_gone(self._display) from lost
 
+    def undisturbed(self) -> bool:
+        """Whether nothing has happened to windows between the last call and the last `grab`; then asking is spared."""
+        try:
+            return not self._drawings.take_news()
+        except xcffib.XcffibException as lost:
+            raise server_gone(self._display) from lost
+
     def _has(self, extension: str) -> bool:
         return bool(self._connection.core.QueryExtension(len(extension), extension).reply().present)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import xcffib
 import xcffib.damage
+import xcffib.xproto
 
 from rl_utils.game_window import GameWindow
 
@@ -23,13 +24,24 @@ TRUSTED_AFTER: Final = 30
 CHECK_NS: Final = 250_000_000
 """Silence is checked against the pixels this often: for so long, and only once, a server could deceive us."""
 
+_EVENTS: Final = (
+    xcffib.xproto.EventMask.PropertyChange
+    | xcffib.xproto.EventMask.StructureNotify
+    | xcffib.xproto.EventMask.SubstructureNotify
+    | xcffib.xproto.EventMask.FocusChange
+)
+"""At least what `WindowMonitor` asks for, of the root window and of the game's."""
+
 
 class DrawingWatch:
-    """Hears of drawings into one window at a time. For one thread only.
+    """Hears of drawings into one window at a time, and whether anything else befell windows. For one thread only.
+
+    `WindowMonitor` hears what that was, on a connection of its own. On this one, which reads the pixels, the server
+    tells of everything before it hands out pixels that were read later.
 
     Args:
         connection: To the X server; its events are taken here.
-        damage: Its extension DAMAGE, or None where it has none: then nothing is ever known.
+        damage: Its extension DAMAGE, or None where it has none: then nothing is known of drawings.
     """
 
     def __init__(self, connection: Any, damage: Any) -> None:
@@ -43,6 +55,8 @@ class DrawingWatch:
         self._confirmed = 0
         self._distrusted = 0
         self._checked_ns = 0
+        self._news = True
+        self._listen(connection.setup.roots[connection.pref_screen].root)
         if damage is not None:
             damage.QueryVersion(1, 1).reply()
 
@@ -57,9 +71,11 @@ class DrawingWatch:
         Raises:
             xcffib.Error: It has died.
         """
-        if not self.works or _view(window) == _view(self._window):
+        if _view(window) == _view(self._window):
             return
-        if window.serial != self._window.serial or not self._id:
+        if window.serial != self._window.serial:
+            self._listen(window.id)
+        if self.works and (window.serial != self._window.serial or not self._id):
             if self._id:
                 self._damage.Destroy(self._id)
             self._id, self._window, self._announced = 0, GameWindow(), False
@@ -85,7 +101,20 @@ class DrawingWatch:
                 continue  # late news of a window that has died
             if event is None:
                 return self._drawn
-            self._drawn |= isinstance(event, xcffib.damage.NotifyEvent) and event.damage == self._id
+            if isinstance(event, xcffib.damage.NotifyEvent):
+                self._drawn |= event.damage == self._id
+            else:
+                self._news = True
+
+    def take_news(self) -> bool:
+        """Whether anything happened to windows between the last call and what the server answered last."""
+        self.drawn()
+        news, self._news = self._news, False
+        return news
+
+    def _listen(self, window_id: int) -> None:
+        self._connection.core.ChangeWindowAttributes(window_id, xcffib.xproto.CW.EventMask, [_EVENTS])
+        self._news = True
 
     def is_silent(self, window: GameWindow) -> bool:
         """Whether the picture of the last `confirm` is known to be still there."""

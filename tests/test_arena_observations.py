@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -227,6 +230,59 @@ def test_a_builder_serves_changing_matches() -> None:
     before = builder.build_obs([*switched.cars], switched, {})["blue-0"]
     switched.cars["blue-0"].team_num, switched.cars["orange-0"].team_num = ORANGE_TEAM, BLUE_TEAM
     assert not np.allclose(builder.build_obs([*switched.cars], switched, {})["blue-0"], before)
+
+
+@pytest.mark.parametrize(("blue", "orange"), [(1, 0), (0, 1), (2, 1)])
+def test_an_observation_is_of_its_moment(blue: int, orange: int) -> None:
+    """A state that was changed is seen as it is now, and what a replay buffer holds of before stays as it was."""
+    chance, builder = np.random.default_rng(10), CompleteObs()
+    ours = random_state(chance, blue=blue, orange=orange)
+    for state in (ours, to_rlgym(ours)):
+        agents, kept = [*state.cars], []
+        car = state.cars[agents[0]]
+
+        def replace_car(state: Any = state, agents: Any = agents) -> None:
+            state.cars[agents[-1]] = copy.deepcopy(state.cars[agents[-1]])
+            state.cars[agents[-1]].physics.position = np.array([1, 2, 3], np.float32)
+
+        changes = [
+            lambda state=state: state.ball.position.__setitem__(2, 700),
+            lambda state=state: state.boost_pad_timers.__setitem__(3, 4),
+            lambda car=car: car.physics.rotation_mtx.__setitem__(slice(None), np.diag([-1, -1, 1])),
+            lambda car=car: setattr(car, "boost_amount", 12.0),
+            lambda car=car: setattr(car.physics, "linear_velocity", np.full(3, 100, np.float32)),
+            lambda state=state: setattr(state, "ball", random_state(chance, blue=0, orange=0).ball),
+            replace_car,
+        ]
+        for change in (lambda: None, *changes):
+            change()
+            built = builder.build_obs(agents, state, {})
+            expected = CompleteObs().build_obs(agents, from_rlgym(state), {})
+            kept.append((built, {agent: obs.copy() for agent, obs in built.items()}))
+            for agent in agents:
+                np.testing.assert_array_equal(built[agent], expected[agent])
+        for before, after in pairwise(kept):
+            assert any((before[1][agent] != after[1][agent]).any() for agent in agents), "the change does not show"
+        for built, as_it_was in kept:
+            for agent in agents:
+                np.testing.assert_array_equal(built[agent], as_it_was[agent])
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda builder: pickle.loads(pickle.dumps(builder))])
+def test_copies_of_a_builder_are_their_own(again: Any) -> None:
+    """Training copies environments and sends them to other processes; one must not see what another one looked at."""
+    chance, builder = np.random.default_rng(11), CompleteObs()
+    for size in (0, 1):
+        first, second = (random_state(chance, blue=1, orange=size) for _ in range(2))
+        agents = [*first.cars]
+        expected = CompleteObs().build_obs(agents, second, {})
+        builder.build_obs(agents, first, {})
+        other = again(builder)
+        built = other.build_obs(agents, second, {})
+        builder.build_obs(agents, first, {})
+        for agent in agents:
+            np.testing.assert_array_equal(built[agent], expected[agent])
+            np.testing.assert_array_equal(other.build_obs(agents, second, {})[agent], expected[agent])
 
 
 def test_too_many_cars_are_refused() -> None:

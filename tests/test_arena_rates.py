@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl_utils.arena.rates import gamma_quantile, poisson_rate, rate
+from rl_utils.arena.rates import crossed_rate, gamma_quantile, poisson_rate, rate, student_quantile
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,36 @@ def test_the_rate_lies_within_its_interval(episodes: list[tuple[int, float]]) ->
     counts, minutes = zip(*episodes, strict=True)
     result = rate(counts, minutes)
     assert 0 <= result.low <= result.per_min <= result.high
+
+
+@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (5, 2.571), (30, 2.042), (10**6, 1.960)])
+def test_student_table(freedom: float, t: float) -> None:
+    """The published table: three training seeds say far less than thirty."""
+    assert student_quantile(freedom) == pytest.approx(t, abs=3e-3)
+
+
+def test_other_seeds_on_other_starts_are_covered() -> None:
+    """An interval from three networks on shared starts has to hold what such networks do on average, on any starts."""
+    rng = np.random.default_rng(1)
+    truth, players, starts, minutes = 10.0, 3, 60, 0.5
+    crossed = pooled = 0
+    for _ in range(200):
+        skill = rng.gamma(25, 1 / 25, (players, 1))
+        luck = rng.gamma(2, 1 / 2, (1, starts))
+        counts = rng.poisson(truth * minutes * skill * luck).ravel().tolist()
+        lengths = [minutes] * len(counts)
+        labels = np.indices((players, starts))
+        result = crossed_rate(counts, lengths, labels[0].ravel().tolist(), labels[1].ravel().tolist())
+        crossed += result.low <= truth <= result.high
+        alone = rate(counts, lengths)
+        assert (alone.per_min, alone.low >= result.low) == (result.per_min, True)
+        pooled += alone.low <= truth <= alone.high
+    assert crossed / 200 > 0.93
+    assert pooled / 200 < 0.85, "the common starts and the few players are what makes the difference"
+
+
+def test_one_player_is_counted_as_ever() -> None:
+    """A driver without training seeds must not get another interval than `arena score` gives it."""
+    counts, minutes = [3, 0, 5, 1], [0.5, 0.4, 0.5, 0.1]
+    assert crossed_rate(counts, minutes, [0] * 4, [1, 2, 3, 4]) == rate(counts, minutes)
+    assert crossed_rate([0, 0], [1.0, 1.0], [0, 1], [1, 1]) == rate([0, 0], [1.0, 1.0])

@@ -69,6 +69,20 @@ def test_a_policy_scores_the_same_in_any_number_of_processes(checkpoint: Path) -
     assert all(rollout.stick_jerk > 0 for rollout in alone)
 
 
+def test_minutes_are_played_by_whole_starts_in_order(tmp_path: Path) -> None:
+    """With as many minutes for each row of a table, what is played must not depend on which process is fastest."""
+    results = []
+    for workers in ("1", "3"):
+        file = tmp_path / f"{workers}.json"
+        assert main(["--driver", "expert", "--minutes", "1", "--workers", workers, "--json", str(file)]) == 0
+        results.append(file.read_bytes())
+    assert results[0] == results[1]
+    table = json.loads(results[0])
+    seconds = [episode["seconds"] for episode in table["per_episode"]]
+    assert sum(seconds[:-1]) < 60 <= sum(seconds)
+    assert [episode["seed"] for episode in table["per_episode"]] == list(range(900000, 900000 + len(seconds)))
+
+
 def test_starts_are_independent_of_each_other() -> None:
     """Scoring starts 0 to 9 or 5 to 9 has to agree on 5 to 9."""
     spec = PlayerSpec("expert")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,21 @@ def assert_holds(folder: Path, kept: list[int], codec: str) -> None:
         difference = np.abs(recording.read_frames(range(len(kept))).astype(int) - pictures(kept))
         assert difference.mean() < (3 if codec == "jpeg" else 1e-9)
         assert (np.diff(recording.events["t_ns"]) >= 0).all()
+
+
+def test_a_picture_that_is_shown_again_is_stored_again(tmp_path: Path) -> None:
+    """Half the pictures of a game at 30 fps are repeated: they must not become those of another moment."""
+    write_session(tmp_path, {})
+    writer = BatchWriter(tmp_path, BatchSpec(SIZE, 30), batch_size=4)
+    shown = [0, 0, 1, 1, 1, 2, 3, 3]
+    for i, index in enumerate(shown):
+        frame, inputs = sample(index)
+        # The one before may have been left out of the recording: the mark alone says nothing about what is stored.
+        writer.write(replace(frame, t_ns=frame.t_ns + i, duplicate=i > 0), inputs, 0, 0, [])
+    writer.finish()
+    (recording,) = open_recordings([tmp_path])
+    with recording:
+        assert np.array_equal(recording.read_frames(range(len(shown))), pictures(shown))
 
 
 @pytest.mark.parametrize("codec", ["gzip", "jpeg"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rl_utils.arena.obs_layout import OBS_NAMES
 from rl_utils.batches import Augmentation, Batch, Batches, Variation, ahead, augment, mirror_inputs
 from rl_utils.controls import REST, Control
 from rl_utils.errors import UserError
@@ -36,7 +37,8 @@ def test_a_mirror_changes_sides_and_nothing_else() -> None:
 def random_batch(count: int = 64, channels: int = 5) -> Batch:
     chance = np.random.default_rng(1)
     stacks = chance.integers(0, 256, (count, channels, 12, 20), np.uint8)
-    return Batch(stacks, chance.random((count, len(Control))).astype(np.float32), np.arange(count))
+    inputs, states = (chance.random((count, n)).astype(np.float32) for n in (len(Control), len(OBS_NAMES)))
+    return Batch(stacks, inputs, states, np.arange(count))
 
 
 def test_pictures_and_inputs_are_mirrored_together() -> None:

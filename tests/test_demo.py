@@ -30,6 +30,7 @@ def test_demo_ends_in_a_report(
         assert row["minutes"] > 0.3
     for file in ("scores.png", "window.png", "run/training.png", "run/best.pt", "run/README.md", "report.md"):
         assert (out / file).stat().st_size > 500, file
+    assert (out / "report.md").read_text().startswith("# How well it plays\n\n| driver |")
     window = cv2.imread(str(out / "window.png"))
     assert window.shape == (540, 960, 3)
     assert window.std() > 15

@@ -167,7 +167,7 @@ def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
             told, said = child.communicate(timeout=30)
             assert child.returncode == 0
             wait_until(lambda: np.array_equal(pad.at(time.monotonic_ns()).values, REST))
-    assert "Taken over 1 times" in told
+    assert "Taken over 1 time, " in told
     assert "BOT DRIVING" in said
     assert "touch your gamepad to take over" in said
     (driven,) = open_recordings([out])

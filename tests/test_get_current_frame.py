@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rl_utils.errors import UserError
-from rl_utils.get_current_frame import WindowFrames
+from rl_utils.get_current_frame import FrameGrabber, WindowFrames
 from tests.window_frames import SIZE, assert_live, await_live, await_picture, await_problem
 from tests.x11_window import FIRST_ROW, ShownWindow, compositor, counter, noise, until, xdotool
 
@@ -65,6 +65,27 @@ def test_repeated_pictures_are_marked(frames: WindowFrames) -> None:
             return kinds == {True, False}
 
         until(both_seen)
+
+
+def test_what_befalls_windows_is_told_with_the_pixels(frames: WindowFrames) -> None:
+    """Pixels of a window that came in front, or of another one with the focus, would be taken for the game's."""
+    with ShownWindow() as shown, FrameGrabber(frames.monitor.server) as grabber:
+        await_picture(frames)
+        window = frames.monitor.window
+
+        def told() -> bool:
+            grabber.grab(window)
+            return not grabber.undisturbed()
+
+        until(lambda: not told())
+        with ShownWindow("overlay", at="0,0", override=1):
+            assert told(), "an overlay was mapped before these pixels were read"
+        with ShownWindow("other"):
+            until(lambda: frames.read() is None)  # it has the focus by now
+            assert told()
+        until(lambda: not told())
+        xdotool("windowmove", shown.id, 70, 90)
+        until(told)
 
 
 def test_large_window_is_shrunk(x_display: str) -> None:

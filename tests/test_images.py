@@ -20,7 +20,16 @@ def test_a_quarter_is_the_mean_of_its_pixels(size: tuple[int, int]) -> None:
     assert np.abs(small - mean).max() <= 1.0
     half = cv2.resize(pixels, (2 * width, 2 * height), interpolation=cv2.INTER_AREA)
     whole = cv2.resize(half, (width, height), interpolation=cv2.INTER_AREA)
-    assert np.array_equal(small, whole[..., 2::-1]), "strips must not change a bit"
+    assert np.array_equal(small, whole[..., 2::-1]), "neither strips nor compiled code must change a bit"
+
+
+def test_compiled_code_reads_and_writes_nothing_but_its_pictures() -> None:
+    """A byte too far would damage memory, and crash a recording at some later time."""
+    around = np.full((4 * 6 + 8, 4 * 16 + 8, 4), 255, np.uint8)
+    inside = around[4:-4, 4:-4]
+    inside[:] = np.random.default_rng(0).integers(0, 200, inside.shape, np.uint8)
+    assert np.array_equal(shrink_to_rgb(inside, 16, 6), shrink_to_rgb(inside.copy(), 16, 6))
+    assert (around[[0, -1]] == 255).all()
 
 
 def test_one_level_of_one_pixel_is_another_picture() -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up; a module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rl_utils", "controls", "errors"),
-    ("interfaces", "config", "pacing", "console", "findings"),
+    ("interfaces", "config", "pacing", "console", "findings", "hardware"),
     ("images", "signals", "schema", "x11", "game_window", "xshm"),
     ("arena",),
     (
@@ -62,6 +62,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "sounds",
         "inspect_recording",
         "plots",
+        "curve_plot",
     ),
     (
         "state_input",
@@ -91,9 +92,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "workers",
         "held_out",
         "coach_rounds",
+        "article_play",
     ),
     ("loops", "record_loop", "listeners", "devices", "sitting"),
-    ("doctor", "bench", "virtual_screen", "demo"),
+    ("doctor", "bench", "virtual_screen", "demo", "scoreboard"),
 )
 SCRIPTS = ("collect.py", "train.py", "eval.py", "playback.py")
 HEAVY = ("torch", "cv2", "h5py", "pygame", "RocketSim", "matplotlib", "evdev", "Xlib", "xcffib")
@@ -139,7 +141,9 @@ def test_the_layout_has_one_copy() -> None:
                 assert 19 not in bounds, f"{file.name}:{node.lineno} slices the input vector by number"
 
 
-@pytest.mark.parametrize("command", [*SCRIPTS, "-m rl_utils.arena", "-m rl_utils.doctor", "-m rl_utils.bench"])
+@pytest.mark.parametrize(
+    "command", [*SCRIPTS, "-m rl_utils.arena", "-m rl_utils.doctor", "-m rl_utils.bench", "-m rl_utils.scoreboard"]
+)
 def test_help_loads_nothing_heavy(command: str) -> None:
     """--help has to answer at once, also on a machine where a library is broken."""
     probe = (

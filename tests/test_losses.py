@@ -10,7 +10,8 @@ import torch
 
 from rl_utils.controls import AXES, BUTTONS, N_AXES, N_BUTTONS, N_CONTROLS, Control
 from rl_utils.errors import UserError
-from rl_utils.losses import BalancedLoss, article_loss, focal_loss, make_loss
+from rl_utils.losses import BalancedLoss, article_loss, belief_loss, focal_loss, make_loss
+from rl_utils.state_features import StateFeatures
 
 
 def example(seed: int = 0, count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,3 +129,19 @@ def test_unknown_losses_are_refused() -> None:
     with pytest.raises(UserError, match="no loss called mse"):
         make_loss("mse", np.zeros((2, N_CONTROLS), np.float32))
     assert make_loss("article", np.zeros((2, N_CONTROLS), np.float32)) is article_loss
+
+
+def test_a_belief_is_measured_where_the_state_is_known() -> None:
+    """Human play holds no state: it must teach nothing about it instead of stopping the training with NaN."""
+    states = torch.rand(4, 24)
+    right = torch.cat([torch.zeros(4, N_CONTROLS), StateFeatures()(states)], dim=1)
+    assert float(belief_loss(right, states)) == 0
+    states[1:] = float("nan")
+    wrong = (right + 1).requires_grad_()
+    loss = belief_loss(wrong, states)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx((right.shape[1] - N_CONTROLS) * 0.95 / 4)
+    assert wrong.grad is not None
+    assert not wrong.grad[1:].any()
+    assert wrong.grad[0, N_CONTROLS:].all()
+    assert float(belief_loss(right, torch.full((4, 24), float("nan")))) == 0

@@ -23,8 +23,9 @@ from rl_utils.model import (
     predict,
 )
 from rl_utils.preprocess import to_tensor
+from rl_utils.state_features import FEATURES
 
-NAMES = ("motion", "rocketnet")
+NAMES = ("motion", "fovea", "rocketnet")
 
 
 def make(name: str, seed: int = 0) -> Network:
@@ -168,7 +169,7 @@ def test_outputs_are_logits_then_values(name: str) -> None:
     """Heads in another order, or buttons without logits, would break the loss and every reader."""
     spec = default_spec(name, 30)
     outputs = make(name).eval()(torch.rand(3, spec.channels, spec.height, spec.width) * 50)
-    assert outputs.shape == (3, N_CONTROLS)
+    assert outputs.shape == (3, N_CONTROLS + (FEATURES if name == "fovea" else 0))
     assert bool((outputs[:, AXES] >= 0).all())
     assert bool((outputs[:, AXES] <= 1).all())
     assert float(outputs[:, BUTTONS].detach().min()) < 0

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl_utils.errors import UserError
-from rl_utils.preprocess import ARTICLE_SPEC, History, PreprocessSpec, motion_spec, shrink, to_tensor
+from rl_utils.preprocess import ARTICLE_SPEC, History, PreprocessSpec, fovea_spec, motion_spec, shrink, to_tensor
 
 SMALL = PreprocessSpec(width=16, height=9, offsets=(0, 2, 5))
 
@@ -64,6 +64,32 @@ def test_older_pictures_can_keep_their_colours() -> None:
     history = History(spec)
     history.push(images[0])
     np.testing.assert_array_equal(history.push(images[1])[3:], images[0].transpose(2, 0, 1))
+
+
+def test_a_fovea_is_the_middle_of_the_same_picture() -> None:
+    """Cut elsewhere in play than in training, the enlarged middle would show a car that is not where it was learnt."""
+    spec = fovea_spec(30)
+    images = pictures(3, size=(480, 270))
+    history = History(spec)
+    for image in images:
+        stack = history.push(image)
+    assert stack.shape == (spec.channels, 90, 160) == (10, 90, 160)
+    np.testing.assert_array_equal(stack[:5], _pushed(images, motion_spec(30)))
+    middle = cv2.resize(images[2][98:210, 140:340], (160, 90), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(stack[5:8], middle.transpose(2, 0, 1))
+    assert PreprocessSpec.from_table(spec.as_table()) == spec
+    masked = dataclasses.replace(spec, masks=((40.0, 30.0, 20.0, 20.0), (0.0, 0.0, 10.0, 10.0)))
+    assert PreprocessSpec.from_table(masked.as_table()) == masked
+    stack = History(masked).push(np.full_like(images[0], 255))
+    assert not stack[0, 27:45, 64:96].any()
+    hidden = slice(round((192 - 140) * 0.8), round((288 - 140) * 0.8))
+    assert not stack[5, : int((135 - 98) * 0.8), hidden].any()
+    assert int((stack[5] == 0).sum()) < 32 * 100
+
+
+def _pushed(images: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
+    history = History(spec)
+    return [history.push(image) for image in images][-1]
 
 
 def test_shrinking_averages_areas() -> None:

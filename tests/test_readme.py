@@ -14,6 +14,7 @@ from rl_utils.config import (
     DoctorConfig,
     EvalConfig,
     PlaybackConfig,
+    ScoreboardConfig,
     ScoreConfig,
     TrainConfig,
     parse_config,
@@ -28,6 +29,7 @@ KINDS = {
     "eval.py": EvalConfig,
     "playback.py": PlaybackConfig,
     "-m rl_utils.doctor": DoctorConfig,
+    "-m rl_utils.scoreboard": ScoreboardConfig,
     "-m rl_utils.arena score": ScoreConfig,
     "-m rl_utils.arena": ArenaConfig,
 }

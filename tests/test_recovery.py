@@ -109,6 +109,16 @@ def test_a_kill_at_any_of_twenty_moments_costs_at_most_a_second(tmp_path: Path) 
             assert difference.mean() < (3 if number % 2 else 1e-9)
 
 
+def test_a_file_that_had_only_begun_is_cleared_away(tmp_path: Path) -> None:
+    """A kill in the moment that a file is made would leave something behind that no start can ever recover."""
+    folder = tmp_path / "session"
+    folder.mkdir()
+    (folder / "session.json").write_text("{}")
+    (folder / "1_batch.h5.part.new").write_bytes(b"\x89HDF")
+    assert recover_orphans(tmp_path) == []
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("codec", ["gzip", "jpeg"])
 def test_an_orphan_becomes_the_file_it_would_have_been(tmp_path: Path, codec: str) -> None:
     """Recovered play is as good as any: labels, state, events and segments included."""

@@ -12,9 +12,11 @@ import numpy as np
 
 from rl_utils.arena.camera import CameraMode
 from rl_utils.arena.game import Game
+from rl_utils.arena.looks import look_named
 from rl_utils.arena.obs_layout import OBS_NAMES, observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.snapshot import TICK_HZ
+from rl_utils.config import LookName, TeamName
 from rl_utils.controls import REST
 from rl_utils.errors import UserError
 from rl_utils.images import shrink_to_rgb
@@ -57,9 +59,11 @@ class DirectArena(FrameSource):
         coach: Without a driver: let the scripted one watch.
         camera: "ball" or "car" at the start.
         window_size: (width, height) of the picture before shrinking, in px.
+        team: Whose car it is; see `Game`.
+        look: One of `looks.LOOKS`.
 
     Raises:
-        UserError: Unknown situation or driver, a seed or rate that does not fit, or no RocketSim.
+        UserError: Unknown situation, driver or look, a seed or rate that does not fit, or no RocketSim.
     """
 
     real_time = False
@@ -76,13 +80,17 @@ class DirectArena(FrameSource):
         coach: bool = False,
         camera: CameraMode = "ball",
         window_size: tuple[int, int] = WINDOW_SIZE,
+        team: TeamName = "blue",
+        look: LookName = "default",
     ) -> None:
         if fps <= 0 or TICK_HZ % fps:
             raise UserError(f"{fps:g} frames per second do not divide the arena's {TICK_HZ} Hz", "Use 30 or 60")
         self._ticks = round(TICK_HZ / fps)
         self._situation = situation
         self._size = size
-        self._renderer = Renderer(*window_size)
+        self._renderer = Renderer(*window_size, look=look_named(look))
+        self._team: TeamName = team
+        self._look = look
         self._driver = driver
         self._noise = noise
         self._coach = coach
@@ -95,7 +103,9 @@ class DirectArena(FrameSource):
 
     def restart(self, seed: int) -> None:
         """Begin anew with this seed, as if just opened: faster, since what draws the pictures is kept."""
-        self.game = Game(self._situation, seed, driver=self._driver, noise=self._noise, camera=self._camera)
+        self.game = Game(
+            self._situation, seed, driver=self._driver, noise=self._noise, camera=self._camera, team=self._team
+        )
         self.game.set_coach(on=self._coach)
         self._applied: InputVector | None = None if self._driver is not None else REST
         self._begun = False
@@ -124,7 +134,9 @@ class DirectArena(FrameSource):
     def info(self) -> FrameInfo:
         """The arena, without a window."""
         size = (self._renderer.width, self._renderer.height)
-        return FrameInfo(title=TITLE, native_size=size, backend=f"arena, direct, {self._situation}", is_arena=True)
+        variant = [self._team] * (self._team != "blue") + [self._look] * (self._look != "default")
+        backend = ", ".join(["arena", "direct", self._situation, *variant])
+        return FrameInfo(title=TITLE, native_size=size, backend=backend, is_arena=True)
 
     @property
     def stats(self) -> Mapping[str, float]:

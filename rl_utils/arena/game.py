@@ -10,8 +10,9 @@ from rl_utils.arena.camera import Camera, CameraMode, View
 from rl_utils.arena.coach import Coach
 from rl_utils.arena.driver import Driver, make_driver
 from rl_utils.arena.noise import Disturbance
-from rl_utils.arena.snapshot import CAMERA_HZ, TICK_HZ, Snapshot
+from rl_utils.arena.snapshot import CAMERA_HZ, TICK_HZ, Snapshot, half_turned
 from rl_utils.arena.world import DECISION_TICKS, Events, World
+from rl_utils.config import TeamName
 from rl_utils.controls import REST, Control
 from rl_utils.interfaces import InputVector
 
@@ -32,6 +33,8 @@ class Game:
         driver: "expert", "idle", or None for somebody outside.
         noise: Strength of the disturbance of the driver's inputs, 0 to 1.
         camera: "ball" or "car" at the start; the top face button toggles it.
+        team: Whose car it is. The pitch maps onto itself by half a turn, so orange plays what blue plays, seen from the
+            other end: an orange car, the other goal, the other side of the score.
 
     Raises:
         UserError: Unknown situation, bad seed, or no RocketSim.
@@ -45,8 +48,10 @@ class Game:
         driver: str | None = None,
         noise: float = 0.0,
         camera: CameraMode = "ball",
+        team: TeamName = "blue",
     ) -> None:
         self.world = World(situation, seed)
+        self._turned = team == "orange"
         self.camera = Camera(camera)
         self.driver: Driver | None = make_driver(driver) if driver is not None else None
         self.coach: Coach | None = None
@@ -86,8 +91,9 @@ class Game:
         return self.world.stats
 
     def snapshot(self) -> Snapshot:
-        """The world as it is now."""
-        return self.world.snapshot()
+        """The world as it is now, and as it is seen."""
+        snapshot = self.world.snapshot()
+        return half_turned(snapshot) if self._turned else snapshot
 
     def view(self) -> View:
         """Where the camera is now."""
@@ -139,9 +145,9 @@ class Game:
         begun = world.episode != self._episode
         self._episode = world.episode
         if begun:
-            self.camera.reset(world.snapshot())
+            self.camera.reset(self.snapshot())
         elif world.tick % CAMERA_TICKS == 0:
-            self.camera.update(world.snapshot())
+            self.camera.update(self.snapshot())
         if self.driver is not None and (begun or world.tick % DECISION_TICKS == 0):
             if begun:
                 self.driver.reset()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,8 @@ class PhysicsObject:
         position: (3,) uu.
         linear_velocity: (3,) uu/s.
         angular_velocity: (3,) rad/s.
-        rotation_mtx: (3, 3), columns are forward, right and up in world coordinates.
+        rotation_mtx: (3, 3), columns are forward, right and up in world coordinates. From the arena each column lies in
+            one piece, which is the quickest to observe; any other order in memory is right, too.
     """
 
     position: Array = field(default_factory=_zeros)
@@ -324,7 +325,7 @@ def from_rlgym(state: Any) -> GameState:
     Returns:
         A copy that shares nothing with it.
     """
-    return _copied(state, GameState, GameConfig, Car, PhysicsObject)  # type: ignore[no-any-return]
+    return _copied(state, GameState, GameConfig, Car, PhysicsObject, order="F")  # type: ignore[no-any-return]
 
 
 def to_rlgym(state: GameState) -> Any:
@@ -340,14 +341,18 @@ def to_rlgym(state: GameState) -> Any:
             "RLGym's own states need the package rlgym-rocket-league, which is not installed",
             "Run: pip install --no-deps rlgym-rocket-league (its pin of an old NumPy is not needed)",
         ) from error
-    return _copied(state, api.GameState, api.GameConfig, api.Car, api.PhysicsObject)
+    return _copied(state, api.GameState, api.GameConfig, api.Car, api.PhysicsObject, order="C")
 
 
-def _copied(state: Any, state_type: Any, config_type: Any, car_type: Any, physics_type: Any) -> Any:
+def _copied(
+    state: Any, state_type: Any, config_type: Any, car_type: Any, physics_type: Any, *, order: Literal["C", "F"]
+) -> Any:
+    """A copy of these types; each engine's rotations lie in memory in an order of its own."""
+
     def physics(source: Any) -> Any:
         copy = physics_type()
         for name in _OF_PHYSICS:
-            setattr(copy, name, np.array(getattr(source, name), np.float32))
+            setattr(copy, name, np.array(getattr(source, name), np.float32, order=order))
         return copy
 
     def car(source: Any) -> Any:

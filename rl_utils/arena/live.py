@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rl_utils.arena.game import Game
+from rl_utils.arena.looks import look_named
 from rl_utils.arena.obs_layout import OBS_NAMES, observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.server import LinkServer, source_of
@@ -17,7 +18,7 @@ from rl_utils.arena.snapshot import TICK_HZ, Snapshot
 from rl_utils.arena.window import ArenaWindow
 from rl_utils.arena.wire import PadMessage
 from rl_utils.config import ArenaConfig
-from rl_utils.console import StatusLine, log
+from rl_utils.console import StatusLine, counted, log
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Inputs, InputVector, Source
 from rl_utils.pacing import Pacer
@@ -61,6 +62,7 @@ class Live:
             driver=config.driver if scripted else None,
             noise=config.noise if scripted else 0.0,
             camera=config.camera,
+            team=config.team,
         )
         self._server = LinkServer(
             config.socket,
@@ -71,6 +73,8 @@ class Live:
                 "seed": config.seed,
                 "noise": config.noise,
                 "camera": config.camera,
+                "team": config.team,
+                "look": config.look,
                 "state_names": OBS_NAMES,
             },
             refuse_sinks=_why_nobody_may_drive(config.driver),
@@ -80,7 +84,8 @@ class Live:
         except UserError:
             self._server.close()
             raise
-        self._renderer = Renderer(*self._window.size)
+        self._look = look_named(config.look)
+        self._renderer = Renderer(*self._window.size, look=self._look)
         self._pacer = Pacer(config.fps)
         self._ticks = round(TICK_HZ / config.fps)
         self._starts: deque[int] = deque(maxlen=round(2 * config.fps))
@@ -123,7 +128,7 @@ class Live:
             self._server.count(events, ticks, now)
         snapshot = self.game.snapshot()
         if self._window.size != (self._renderer.width, self._renderer.height):
-            self._renderer = Renderer(*self._window.size)
+            self._renderer = Renderer(*self._window.size, look=self._look)
         image = self._renderer.render(snapshot, self.game.view())
         # The pads hear first: whoever captures the new picture must find its inputs already there.
         self._publish(snapshot)
@@ -168,8 +173,9 @@ class Live:
             names = ", ".join(self._window.gamepads)
             who = "socket" if self._driven else f"gamepad ({names})" if names else "nobody"
         return (
-            f"{fps:4.1f} fps, {self._late} late | {who} drives | {stats['touches']:.0f} touches, "
-            f"{stats['goals']:.0f} goals, {stats['own_goals']:.0f} own goals in {stats['minutes']:.1f} min"
+            f"{fps:4.1f} fps, {self._late} late | {who} drives | "
+            f"{counted(stats['touches'], 'touch', 'touches')}, {counted(stats['goals'], 'goal')}, "
+            f"{counted(stats['own_goals'], 'own goal')} in {stats['minutes']:.1f} min"
         )
 
     def close(self) -> None:

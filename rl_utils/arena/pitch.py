@@ -21,6 +21,7 @@ from rl_utils.arena.field import (
     SIDE_WALL_X_UU,
 )
 from rl_utils.arena.lens import Colour, Lens, Pixels
+from rl_utils.arena.looks import PLAIN, Paint
 
 WIDTH_PX: Final = 1536
 HALF_LENGTH_UU: Final = BACK_WALL_Y_UU + GOAL_DEPTH_UU + 16
@@ -109,10 +110,15 @@ def pitch_texture() -> Pixels:
 
 
 class Pitch:
-    """Draws the ground below the horizon."""
+    """Draws the ground below the horizon.
 
-    def __init__(self) -> None:
-        self._levels = [pitch_texture()]
+    Args:
+        paint: For all of it.
+    """
+
+    def __init__(self, paint: Paint = PLAIN) -> None:
+        self._levels = [paint.picture(pitch_texture())]
+        self._outside = paint.colour(OUTSIDE)
         for _ in range(LEVELS - 1):
             h, w = self._levels[-1].shape[:2]
             smaller = cv2.resize(self._levels[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA)
@@ -149,15 +155,15 @@ class Pitch:
                 flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
                 size = (lens.width, below - above)
                 cv2.warpPerspective(
-                    self._levels[level], warp, size, image[above:below], flags, cv2.BORDER_CONSTANT, OUTSIDE
+                    self._levels[level], warp, size, image[above:below], flags, cv2.BORDER_CONSTANT, self._outside
                 )
             below = above
 
 
 @functools.cache
-def shared_pitch() -> Pitch:
+def shared_pitch(paint: Paint = PLAIN) -> Pitch:
     """The pitch for all pictures: 18 MB, made in a tenth of a second, never changed."""
-    return Pitch()
+    return Pitch(paint)
 
 
 def horizon_row(lens: Lens) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import cv2
@@ -18,6 +19,7 @@ from rl_utils.arena import hud, shapes, stadium
 from rl_utils.arena.camera import View
 from rl_utils.arena.field import BACK_WALL_Y_UU, BALL_RADIUS_UU, BOOST_PADS
 from rl_utils.arena.lens import NEAR_UU, SHIFT, Brush, Colour, Lens, Pixels, lens_for
+from rl_utils.arena.looks import Look
 from rl_utils.arena.pitch import horizon_row, shared_pitch
 from rl_utils.arena.snapshot import CarState, Snapshot, Vec
 
@@ -41,19 +43,26 @@ class Renderer:
         width: Picture, px.
         height: Picture, px.
         antialias: Smooth edges.
+        look: Colours and light.
     """
 
-    def __init__(self, width: int, height: int, *, antialias: bool = True) -> None:
+    def __init__(self, width: int, height: int, *, antialias: bool = True, look: Look | None = None) -> None:
         self.width, self.height = width, height
         self._image = np.zeros((height, width, 4), np.uint8)
         self._brush = Brush(self._image, antialias=antialias)
-        self._pitch = shared_pitch()
-        self._sky = self._make_sky()
+        self._look = look or Look()
+        self._pitch = shared_pitch(self._look.ground)
+        self._shadow = self._look.ground.colour(SHADOW)
+        self._shade = self._look.shade(width, height)
+        self._sky = self._look.sky.picture(self._make_sky())
         self._goals = (stadium.goal(0), stadium.goal(1))
         groups = (self._goals[0].faces, self._goals[1].faces, stadium.walls())
-        self._faces = stadium.join(groups)
+        faces = stadium.join(groups)
+        self._faces = replace(faces, colours=[self._look.walls.colour(colour) for colour in faces.colours])
+        self._net_colours = tuple(self._look.walls.colour(goal.net_colour) for goal in self._goals)
         self._group_ends = np.cumsum([len(g.colours) for g in groups])
-        self._cars = (shapes.car_shape(0), shapes.car_shape(1))
+        cars = (shapes.car_shape(0), shapes.car_shape(1))
+        self._cars = tuple(replace(car, colours=self._look.cars.on(car.colours)) for car in cars)
         self._discs, self._cores = stadium.pad_discs(ROUND)
         self._big = np.array([pad.is_big for pad in BOOST_PADS])
         self._orbs = np.array([(pad.x, pad.y, ORB_Z_UU) for pad in BOOST_PADS])
@@ -90,6 +99,8 @@ class Renderer:
         if behind is not None:
             self._brush.fill_all(polygons[goals[behind]], colours[goals[behind]])
             self._draw_in_goal(lens, snapshot, behind)
+        if self._shade is not None:
+            cv2.multiply(self._image, self._shade, dst=self._image, scale=1 / 255)
         self._hud.draw(self._brush, lens, snapshot)
         return self._image
 
@@ -120,7 +131,7 @@ class Renderer:
         flat = np.concatenate([shadows, self._discs[active], self._cores[near]])
         polygons = lens.project(flat)
         cores = len(flat) - np.count_nonzero(near)
-        self._brush.fill_all(polygons[: len(shadows)], SHADOW)
+        self._brush.fill_all(polygons[: len(shadows)], self._shadow)
         if z > 2.2 * BALL_RADIUS_UU:
             around = self._shadow_ring * (1.25 * BALL_RADIUS_UU) + (x, y, 1.0)
             self._brush.lines(lens, np.stack([around, np.roll(around, -1, axis=0)], axis=1), LANDING_RING)
@@ -131,7 +142,7 @@ class Renderer:
         """The net, and what is behind the goal line."""
         goal, eye = self._goals[team], lens.eye
         if math.dist(goal.centre.tolist(), eye.tolist()) < NET_VISIBLE_UU:
-            self._brush.lines(lens, goal.net[goal.net_normals @ eye > goal.net_offsets], goal.net_colour)
+            self._brush.lines(lens, goal.net[goal.net_normals @ eye > goal.net_offsets], self._net_colours[team])
         side = -1 if team == 0 else 1
         self._draw_objects(lens, snapshot, lambda y: side * y > BACK_WALL_Y_UU)
 
@@ -151,7 +162,7 @@ class Renderer:
             if number < 0:
                 self._draw_orb(lens, camera)
             elif number == 0:
-                shapes.draw_ball(self._brush, lens, snapshot.ball)
+                shapes.draw_ball(self._brush, lens, snapshot.ball, self._look.ball)
             else:
                 car = snapshot.cars[number - 1]
                 shapes.draw_car(self._brush, lens, self._cars[car.team], car, snapshot.tick)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,15 +19,17 @@ import numpy as np
 
 from rl_utils.arena.driver import ConstantDriver, Driver, make_driver
 from rl_utils.arena.play_pool import play_pool
+from rl_utils.arena.situations import next_seed
 from rl_utils.arena.snapshot import TICK_HZ
 from rl_utils.arena.world import DECISION_TICKS, Events, World
+from rl_utils.config import LookName, TeamName
 from rl_utils.controls import REST, Control
 from rl_utils.interfaces import InputVector, Policy
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
 
-Progress = Callable[[int], None]
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,19 @@ class PlayerSpec:
     """Who plays, as plain data that every process can make a player of.
 
     Attributes:
-        kind: "policy" needs `checkpoint`, "constant" needs `held`.
+        kind: "policy" and "article" need `checkpoint`, "constant" needs `held`. "article" drives the article's network
+            as the article did, faults and all.
         checkpoint: File of a policy.
         held: 19 values in [0, 1].
+        team: Whose car it is; see `Game`. Drivers that see the state play the same in both.
+        look: Of the arena, one of `looks.LOOKS`.
     """
 
-    kind: Literal["policy", "expert", "idle", "random", "constant"]
+    kind: Literal["policy", "article", "expert", "idle", "random", "constant"]
     checkpoint: Path | None = None
     held: tuple[float, ...] = ()
+    team: TeamName = "blue"
+    look: LookName = "default"
 
 
 class Player(ABC):
@@ -99,10 +107,14 @@ class PolicyPlayer(Player):
     Args:
         policy: Of a rate that divides 120 Hz.
         size: (width, height) in px of the pictures it wants.
+        team: Whose car it is.
+        look: Of the arena.
     """
 
-    def __init__(self, policy: Policy, size: tuple[int, int]) -> None:
-        self._policy, self._size = policy, size
+    def __init__(
+        self, policy: Policy, size: tuple[int, int], *, team: TeamName = "blue", look: LookName = "default"
+    ) -> None:
+        self._policy, self._size, self._team, self._look = policy, size, team, look
         self._arenas: dict[str, DirectArena] = {}
 
     def play(self, situation: str, seed: int) -> Rollout:
@@ -111,7 +123,9 @@ class PolicyPlayer(Player):
         if arena is None:
             from rl_utils.arena.direct import DirectArena
 
-            arena = DirectArena(situation, seed, fps=self._policy.fps, size=self._size)
+            arena = DirectArena(
+                situation, seed, fps=self._policy.fps, size=self._size, team=self._team, look=self._look
+            )
             self._arenas[situation] = arena
         else:
             arena.restart(seed)
@@ -139,10 +153,16 @@ def make_player(spec: PlayerSpec) -> Player:
 
         policy = load_arena_policy(spec.checkpoint)
         if policy.sees == "pictures":
-            return PolicyPlayer(policy, policy.capture_size)
+            return PolicyPlayer(policy, policy.capture_size, team=spec.team, look=spec.look)
         from rl_utils.arena.policy_driver import open_policy_driver
 
         return DriverPlayer(open_policy_driver(spec.checkpoint))
+    if spec.kind == "article":
+        assert spec.checkpoint is not None
+        from rl_utils.article_play import load_article_policy
+
+        shipped = load_article_policy(spec.checkpoint)
+        return PolicyPlayer(shipped, shipped.capture_size, team=spec.team, look=spec.look)
     if spec.kind == "constant":
         return DriverPlayer(ConstantDriver(np.array(spec.held, np.float32)))
     return DriverPlayer(make_driver(spec.kind))
@@ -176,6 +196,53 @@ def play_all(
             report(len(rollouts))
         return rollouts
     return _play_in_processes(spec, situation, seeds, workers, report)
+
+
+def play_minutes(
+    spec: PlayerSpec, situation: str, seed: int, minutes: float, *, workers: int, on_progress: Progress | None = None
+) -> list[Rollout]:
+    """Play consecutive starts until they come to so many simulated minutes.
+
+    Args:
+        spec: Who plays.
+        situation: One of `situations.NAMES`.
+        seed: Of the first start; the others follow by `situations.next_seed`.
+        minutes: At least so many; the start in which they are reached is played to its end.
+        workers: Processes; 0 takes one per core. The result does not depend on it.
+        on_progress: Told how many minutes are done.
+
+    Returns:
+        In the order of the seeds.
+
+    Raises:
+        UserError: As `play_all`.
+    """
+    workers = workers or len(os.sched_getaffinity(0))
+    rollouts: list[Rollout] = []
+    done_s = 0.0
+
+    def enough(rollout: Rollout) -> bool:
+        nonlocal done_s
+        rollouts.append(rollout)
+        done_s += rollout.seconds
+        if on_progress is not None:
+            on_progress(done_s / 60)
+        return done_s >= minutes * 60
+
+    if workers == 1:
+        player = make_player(spec)
+        while not enough(player.play(situation, seed)):
+            seed = next_seed(seed)
+        return rollouts
+    with play_pool(workers, _prepare_worker, spec) as pool:
+        ahead: deque[Future[Rollout]] = deque()
+        while True:
+            while len(ahead) <= workers:  # starts beyond the last one that counts are played for nothing
+                ahead.append(pool.submit(_play_in_worker, situation, seed))
+                seed = next_seed(seed)
+            if enough(ahead.popleft().result()):
+                pool.shutdown(wait=False, cancel_futures=True)
+                return rollouts
 
 
 def _play_in_processes(

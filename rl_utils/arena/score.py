@@ -12,7 +12,7 @@ import numpy as np
 
 from rl_utils.arena.paired import Difference, Earlier, compare, read_score
 from rl_utils.arena.rates import Rate, rate
-from rl_utils.arena.rollout import PlayerSpec, Rollout, play_all
+from rl_utils.arena.rollout import PlayerSpec, Rollout, play_all, play_minutes
 from rl_utils.arena.situations import SCORING_SEEDS, check_situation, next_seed
 from rl_utils.config import ScoreConfig, parse_config
 from rl_utils.console import log, progress
@@ -69,7 +69,15 @@ class Score:
 
 
 def score(
-    spec: PlayerSpec, *, name: str, situation: str, seed: int, episodes: int, workers: int = 0, quiet: bool = False
+    spec: PlayerSpec,
+    *,
+    name: str,
+    situation: str,
+    seed: int,
+    episodes: int,
+    minutes: float | None = None,
+    workers: int = 0,
+    quiet: bool = False,
 ) -> Score:
     """Play episodes from consecutive seeds and count.
 
@@ -79,6 +87,7 @@ def score(
         situation: One of `situations.NAMES`.
         seed: Of the first start; the others follow by `situations.next_seed`.
         episodes: How many.
+        minutes: Instead of `episodes`: play until there are so many simulated minutes.
         workers: Processes; 0 takes one per core. The result does not depend on it, bit for bit.
         quiet: Show no progress.
 
@@ -86,25 +95,25 @@ def score(
         UserError: The checkpoint cannot be used, unknown situation, bad seed, or no RocketSim.
     """
     check_situation(situation, seed)
-    seeds = [seed]
-    while len(seeds) < episodes:
-        seeds.append(next_seed(seeds[-1]))
-    if quiet:
-        rollouts = play_all(spec, situation, seeds, workers=workers)
-    else:
-        with progress(f"{name} plays", episodes) as bar:
+    with progress(f"{name} plays", minutes or episodes, shown=not quiet) as bar:
+        if minutes is not None:
+            rollouts = play_minutes(spec, situation, seed, minutes, workers=workers, on_progress=bar.update)
+        else:
+            seeds = [seed]
+            while len(seeds) < episodes:
+                seeds.append(next_seed(seeds[-1]))
             rollouts = play_all(spec, situation, seeds, workers=workers, on_progress=bar.update)
     seconds = [rollout.seconds for rollout in rollouts]
-    minutes = [s / 60 for s in seconds]
+    played = [s / 60 for s in seconds]
     return Score(
         name=name,
         situation=situation,
         seed=seed,
-        held_out=min(seeds) >= SCORING_SEEDS,
-        goals=rate([r.goals for r in rollouts], minutes),
-        touches=rate([r.touches for r in rollouts], minutes),
-        own_goals=rate([r.own_goals for r in rollouts], minutes),
-        minutes=sum(minutes),
+        held_out=min(rollout.seed for rollout in rollouts) >= SCORING_SEEDS,
+        goals=rate([r.goals for r in rollouts], played),
+        touches=rate([r.touches for r in rollouts], played),
+        own_goals=rate([r.own_goals for r in rollouts], played),
+        minutes=sum(played),
         stick_jerk=float(np.average([r.stick_jerk for r in rollouts], weights=seconds)),
         rollouts=tuple(rollouts),
     )
@@ -115,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score a policy or a driver and print the result."""
     config = parse_config(ScoreConfig, argv, prog="python -m rl_utils.arena score")
     spec, name = _player(config)
+    variant = [config.team] * (config.team != "blue") + [config.look] * (config.look != "default")
+    name = f"{name} ({', '.join(variant)})" if variant else name
     earlier = read_score(config.against) if config.against is not None else None
     if earlier is not None:
         _check_comparable(earlier, config)
@@ -124,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         situation=config.situation,
         seed=config.seed,
         episodes=config.episodes,
+        minutes=config.minutes,
         workers=config.workers,
     )
     if config.checkpoint is not None and not result.held_out:
@@ -150,7 +162,11 @@ def _check_comparable(earlier: Earlier, config: ScoreConfig) -> None:
 
 def _player(config: ScoreConfig) -> tuple[PlayerSpec, str]:
     if config.checkpoint is not None:
-        return PlayerSpec("policy", checkpoint=config.checkpoint.absolute()), str(config.checkpoint)
+        file = config.checkpoint
+        if config.as_shipped:
+            spec = PlayerSpec("article", checkpoint=file.absolute(), team=config.team, look=config.look)
+            return spec, f"{file}, as shipped"
+        return PlayerSpec("policy", checkpoint=file.absolute(), team=config.team, look=config.look), str(file)
     assert config.driver is not None
     if config.driver == "constant":
         assert config.constant is not None

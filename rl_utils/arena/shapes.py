@@ -15,6 +15,7 @@ import numpy as np
 
 from rl_utils.arena.field import BALL_RADIUS_UU
 from rl_utils.arena.lens import Brush, Colour, Lens
+from rl_utils.arena.looks import PLAIN, Paint
 from rl_utils.arena.snapshot import Body, CarState, Vec
 
 Point = tuple[float, float, float]
@@ -274,7 +275,7 @@ def _perpendicular(axis: Vec) -> tuple[Vec, Vec]:
     return u, np.array([ay * uz - az * uy, az * ux - ax * uz, ax * uy - ay * ux])
 
 
-def draw_ball(brush: Brush, lens: Lens, ball: Body) -> None:
+def draw_ball(brush: Brush, lens: Lens, ball: Body, paint: Paint = PLAIN) -> None:
     """Draw the ball: its exact outline, two steps of light from above, and the patches that show how it turns.
 
     An eye inside the ball sees through it.
@@ -302,6 +303,7 @@ def draw_ball(brush: Brush, lens: Lens, ball: Body) -> None:
     for height in (patches.mean(1) @ up).tolist():
         b, g, r = (c * (0.95 + 0.35 * height) for c in PATCH)
         colours.append((b, g, r, 255.0))
+    colours = [paint.colour(colour) for colour in colours]
     sizes = [_POINTS] * len(rings) + [patches.shape[1]] * len(patches)
     directions = np.concatenate([*rings, patches.reshape(-1, 3)])
     # What lies behind the ball's horizon is moved onto it.

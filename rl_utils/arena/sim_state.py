@@ -92,7 +92,7 @@ def _body(state: Any) -> PhysicsObject:
         state.pos.as_numpy(),
         state.vel.as_numpy(),
         state.ang_vel.as_numpy(),
-        np.ascontiguousarray(state.rot_mat.as_numpy().T),
+        state.rot_mat.as_numpy().T,
     )
 
 

@@ -6,7 +6,7 @@ Facing +x, right is +y; so facing +y, right is -x.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,3 +80,27 @@ class Snapshot:
     pads_active: NDArray[np.bool_]
     score: tuple[int, int]
     time_left_s: float
+
+
+_HALF_TURN = np.array([-1.0, -1.0, 1.0])
+
+
+def half_turned(snapshot: Snapshot) -> Snapshot:
+    """The same moment with the teams exchanged: the world turned by half a turn about z, which maps it onto itself."""
+    blue, orange = snapshot.score
+    return replace(
+        snapshot,
+        cars=tuple(replace(car, body=_turned(car.body), team=1 - car.team) for car in snapshot.cars),
+        ball=_turned(snapshot.ball),
+        pads_active=snapshot.pads_active[::-1],  # they are listed from one end of the pitch to the other
+        score=(orange, blue),
+    )
+
+
+def _turned(body: Body) -> Body:
+    return Body(
+        body.position * _HALF_TURN,
+        body.velocity * _HALF_TURN,
+        body.angular_velocity * _HALF_TURN,
+        body.rotation * _HALF_TURN,
+    )

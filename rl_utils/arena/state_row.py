@@ -1,30 +1,27 @@
-"""A game state as one row of numbers: constants, ball, boost pads, then car after car.
+"""A game state as one row of numbers: goals, ball, cars' bodies, what else is known of the cars, boost pads.
 
-Observations are then a matter of picking numbers from the row, which numpy does for all agents at once.
+Observations are then a matter of picking numbers from the row, which numpy does for all agents at once. The row is
+filled anew for every state, and nothing of a state is kept: states may be changed in place between two observations.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
 
 from rl_utils.arena import field
-from rl_utils.arena.gamestate import DOUBLE_JUMP_MAX_DELAY_S, FLIP_TORQUE_TIME_S, N_BOOST_PADS, Array
+from rl_utils.arena.gamestate import DOUBLE_JUMP_MAX_DELAY_S, FLIP_TORQUE_TIME_S, N_BOOST_PADS
 
-ZERO: Final = 0
-ONE: Final = 1
-ORANGE_GOAL: Final = 2
-BLUE_GOAL: Final = 5
-BALL: Final = 8
-PADS: Final = BALL + 9
-CARS: Final = PADS + N_BOOST_PADS
-"""Places in the row; the goals are their centres."""
-POSITION, VELOCITY, SPIN, ROTATION, NUMBERS = 0, 3, 6, 9, 18
-"""Places within a body; the ball has the first three, the rotation is stored row by row."""
+ORANGE_GOAL: Final = 0
+BLUE_GOAL: Final = 3
+BALL: Final = 6
+CARS: Final = BALL + 9
+"""Places in the row; the goals are their centres. All that comes before the numbers is vectors of 3."""
+POSITION, VELOCITY, SPIN, AXES, BODY = 0, 3, 6, 9, 18
+"""Places within a body, and its length; the ball has the first three, the axes are forward, right and up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,75 +55,109 @@ CAR_NUMBERS: Final = (
     Number("can_flip"),
     Number("air_time_since_jump", f"{DOUBLE_JUMP_MAX_DELAY_S} s", DOUBLE_JUMP_MAX_DELAY_S),
 )
-"""In the order in which `state_row` packs them."""
+"""In the order in which `StateRow` packs them."""
 VISIBLE_NUMBERS: Final = 5
 """The first so many are visible in other cars, too."""
-_CAR_LENGTH: Final = NUMBERS + len(CAR_NUMBERS)
 
 _GOAL_CENTRE: Final = (0.0, field.BACK_WALL_Y_UU, field.GOAL_HEIGHT_UU / 2)
-_CONSTANTS: Final = struct.pack("8f", 0, 1, *_GOAL_CENTRE, 0, -_GOAL_CENTRE[1], _GOAL_CENTRE[2])
 _pack: Final = struct.Struct(f"{len(CAR_NUMBERS)}f").pack
-_body_of: Final = attrgetter("position", "linear_velocity", "angular_velocity", "rotation_mtx")
-_facts_of: Final = attrgetter(
-    *("boost_amount", "demo_respawn_timer", "wheels_with_contact", "boost_active_time", "supersonic_time"),
-    *("is_holding_jump", "handbrake", "has_jumped", "is_jumping", "has_flipped", "flip_time", "has_double_jumped"),
-    *("air_time_since_jump", "team_num"),
-)
 
 
-def place_of_car(number: int) -> int:
-    """Where the car that comes so many cars after the first one begins in the row."""
-    return CARS + number * _CAR_LENGTH
+def place_of_body(car: int) -> int:
+    """Where the body of the car that comes so many cars after the first one begins in the row."""
+    return CARS + car * BODY
 
 
-def state_row(state: Any) -> tuple[Array, list[int]]:
-    """Put a state into a row.
+def place_of_number(car: int, number: int, cars: int) -> int:
+    """Where a number of `CAR_NUMBERS` about one of so many cars stands."""
+    return place_of_body(cars) + car * len(CAR_NUMBERS) + number
+
+
+def place_of_pads(cars: int) -> int:
+    """Where the boost pads begin, behind so many cars."""
+    return place_of_number(cars, 0, cars)
+
+
+class StateRow:
+    """The row of one state after the other, with the same number of cars.
 
     Args:
-        state: An RLGym `GameState`, or one of ours. Its arrays are float32, as from engines, or of 8-byte numbers;
-            4-byte integers would be misread.
+        cars: How many.
+        extra: Room for so many more numbers behind it, zeros at first.
 
-    Returns:
-        (CARS + 32 × cars,) float32, and the cars' teams.
+    Attributes:
+        numbers: (length + extra,) float32, the row and what comes behind it.
+        length: Of the row itself.
     """
-    ball = state.ball
-    pieces = [_CONSTANTS, ball.position, ball.linear_velocity, ball.angular_velocity, state.boost_pad_timers]
-    teams = []
-    for car in state.cars.values():
-        pieces += _body_of(car.physics)
-        boost, demo, wheels, flame_s, fast_s, held, drift, jumped, jumping, flipped, flip_s, double, air_s, team = (
-            _facts_of(car)
-        )
-        teams.append(team)
-        on_ground = sum(wheels) >= 3
-        late = air_s >= DOUBLE_JUMP_MAX_DELAY_S
-        pieces.append(
-            _pack(
-                boost,
-                demo,
-                on_ground,
-                flame_s > 0,
-                fast_s > 0,
-                held,
-                drift,
-                jumped,
-                jumping,
-                flipped,
-                flipped and flip_s < FLIP_TORQUE_TIME_S,
-                double,
-                not (on_ground or held or double or flipped or late),
+
+    def __init__(self, cars: int, extra: int = 0) -> None:
+        self.length = place_of_pads(cars) + N_BOOST_PADS
+        self.numbers = np.zeros(self.length + extra, np.float32)
+        self.numbers[ORANGE_GOAL:BLUE_GOAL] = _GOAL_CENTRE
+        self.numbers[BLUE_GOAL:BALL] = _GOAL_CENTRE
+        self.numbers[BLUE_GOAL + 1] *= -1
+        self._bytes = memoryview(self.numbers.data).cast("B")
+        self._changing = slice(BALL * self.numbers.itemsize, self.length * self.numbers.itemsize)
+
+    def fill(self, state: Any) -> list[int]:
+        """Put a state into the row.
+
+        Args:
+            state: An RLGym `GameState`, or one of ours, with this number of cars. Its arrays are float32, as from
+                engines, or of another length: 4-byte integers would be misread.
+
+        Returns:
+            The cars' teams.
+        """
+        ball = state.ball
+        pieces: list[Any] = [ball.position, ball.linear_velocity, ball.angular_velocity]
+        facts, teams = b"", []
+        for car in state.cars.values():
+            body = car.physics
+            rotation = body.rotation_mtx
+            # The axes are the matrix's columns. Bytes in column order are free where it is stored so, as ours is.
+            try:
+                axes = rotation.tobytes("F")
+            except AttributeError:  # a list
+                axes = rotation
+            pieces += (body.position, body.linear_velocity, body.angular_velocity, axes)
+            on_ground = sum(car.wheels_with_contact) >= 3
+            air_s = car.air_time_since_jump
+            late = air_s >= DOUBLE_JUMP_MAX_DELAY_S
+            flipped, double, held = car.has_flipped, car.has_double_jumped, car.is_holding_jump
+            # Written out, as Python compares floats quicker before a branch, and packs floats quicker than flags.
+            facts += _pack(
+                car.boost_amount,
+                car.demo_respawn_timer,
+                1.0 if on_ground else 0.0,
+                1.0 if car.boost_active_time > 0.0 else 0.0,
+                1.0 if car.supersonic_time > 0.0 else 0.0,
+                1.0 if held else 0.0,
+                car.handbrake,
+                1.0 if car.has_jumped else 0.0,
+                1.0 if car.is_jumping else 0.0,
+                1.0 if flipped else 0.0,
+                1.0 if flipped and car.flip_time < FLIP_TORQUE_TIME_S else 0.0,
+                1.0 if double else 0.0,
+                0.0 if on_ground or held or double or flipped or late else 1.0,
                 DOUBLE_JUMP_MAX_DELAY_S if late else air_s,
             )
-        )
-    # Joining bytes takes a third of np.concatenate's time, and is right for float32 in one piece: what engines give.
-    try:
-        row = np.frombuffer(b"".join(pieces), np.float32)
-    except (BufferError, TypeError, ValueError):  # not in one piece, or an odd number of bytes
-        row = np.empty(0, np.float32)
-    if len(row) != place_of_car(len(teams)):
-        row = np.concatenate([_as_floats(piece) for piece in pieces])
-    return row, teams
+            teams.append(car.team_num)
+        pieces += (facts, state.boost_pad_timers)
+        # Joining bytes takes a third of the time of np.concatenate, and is right for what engines give: float32, whole.
+        try:
+            self._bytes[self._changing] = b"".join(pieces)
+        except (BufferError, TypeError, ValueError):  # not in one piece, no array, or of another length
+            self._convert(state, facts)
+        return teams
 
-
-def _as_floats(piece: Any) -> Array:
-    return np.frombuffer(piece, np.float32) if isinstance(piece, bytes) else np.asarray(piece, np.float32).ravel()
+    def _convert(self, state: Any, facts: bytes) -> None:
+        """Fill it with whatever can be made numbers."""
+        bodies: list[tuple[Any, ...]] = [(state.ball.position, state.ball.linear_velocity, state.ball.angular_velocity)]
+        for car in state.cars.values():
+            body = car.physics
+            axes = np.asarray(body.rotation_mtx, np.float32).T
+            bodies.append((body.position, body.linear_velocity, body.angular_velocity, axes))
+        pieces = [np.asarray(part, np.float32).ravel() for body in bodies for part in body]
+        pieces += (np.frombuffer(facts, np.float32), np.asarray(state.boost_pad_timers, np.float32).ravel())
+        np.concatenate(pieces, out=self.numbers[BALL : self.length])
