@@ -81,6 +81,7 @@ def bench_train(seconds: float) -> list[dict[str, object]]:
             ("train RocketNet 480x270 as the article, batch 128", "rocketnet", ARTICLE_BATCH, True),
             ("train RocketNet 480x270, batch 16", "rocketnet", 16, False),
             ("train MotionNet 160x90, batch 64", "motion", BATCH, False),
+            ("train FoveaNet 2 x 160x90, batch 64", "fovea", BATCH, False),
         ):
             rows.append({"what": label} | _rate(_training(name, batch, plain=plain), seconds))
         frame = _pictures()[0]
@@ -173,7 +174,7 @@ def _training(name: str, batch: int, *, plain: bool) -> Iterator[int]:
 def _answers() -> dict[str, Callable[[NDArray[np.uint8]], object]]:
     rocket = RocketNet().eval()
     policies = {}
-    for name in ("rocketnet", "motion"):
+    for name in ("rocketnet", "motion", "fovea"):
         spec = default_spec(name, 30)
         network = build_network(name, default_arguments(name, spec))
         policies[name] = NetworkPolicy(network, spec, fps=30, capture_size=(480, 270))
@@ -186,6 +187,7 @@ def _answers() -> dict[str, Callable[[NDArray[np.uint8]], object]]:
         "answer RocketNet 480x270, torch.Tensor([frame])": article,
         "answer RocketNet 480x270, ours": policies["rocketnet"].act,
         "answer MotionNet from 480x270, ours": policies["motion"].act,
+        "answer FoveaNet from 480x270, ours": policies["fovea"].act,
     }
 
 

@@ -153,7 +153,8 @@ def _cpu_s(pid: int) -> float:
 def _article_ms(folder: Path, seconds: float) -> float:
     """CPU time of one frame by the article's recipe, from the screen to the file, on mss' backend of that time.
 
-    Not in it, to its advantage: reading the pad, and asking xdotool for the window twice a second (no more than the noise).
+    Not in it, to its advantage: reading the pad, and asking xdotool for the window twice a second (within
+    the noise).
     """
     count = round(min(seconds, ARTICLE_S) * ARTICLE_HZ)
     with mss.MSS(backend="xlib") as screen:

@@ -216,10 +216,11 @@ class TrainConfig:
     """Session folders, folders of them, or batch files (ours or the article's)."""
     out: Path
     """Run folder: checkpoints, model card, metrics, TensorBoard logs."""
-    model: ModelName = "motion"
-    """motion sees three moments; fovea also sees the middle larger, and learns what pictures say about car and ball
-    where recordings hold that; rocketnet is the article's network, exactly; state learns from the practice arena's
-    state instead of pictures, as an upper bound for them."""
+    model: ModelName = "fovea"
+    """fovea, the default, sees three moments, and the middle of the picture a second time, larger; where recordings
+    hold the state (the arena's), it also learns what pictures say about car and ball. motion has neither; rocketnet is
+    the article's network, exactly; state learns from the practice arena's state instead of pictures, as an upper bound
+    for them."""
     loss: LossName = "balanced"
     """balanced is corrected; article is the article's own."""
     epochs: int = 5
@@ -264,7 +265,7 @@ class TrainConfig:
     """Factor for moments in which a button changes or an axis moves by more than a tenth of its way."""
     mirror: float = 0.5
     """Share of samples seen left-right mirrored, with steering mirrored too."""
-    shift_px: int = 2
+    shift_px: int = 1
     """Random shift of the picture, in px of the model's input."""
     colour: float = 0.0
     """Random contrast (up to this share), brightness and tint (half as much) of training pictures; try 0.2."""

@@ -189,9 +189,9 @@ class NoLog:
 
 
 def _moments(stack: NDArray[np.uint8], spec: PreprocessSpec) -> list[Image]:
-    """The pictures of one moment, (height, width, 3) each; those of which one plane is kept are grey."""
-    ages = np.array([offset for offset, _ in spec.planes])
-    planes = [stack[ages == offset] for offset in spec.offsets]
+    """The pictures of one moment, (height, width, 3) each, the fovea last; where one plane is kept they are grey."""
+    looks = [(offset, plane // 3) for offset, plane in spec.planes]
+    planes = [stack[[look == other for other in looks]] for look in dict.fromkeys(looks)]
     return [(p if len(p) == 3 else np.repeat(p, 3, axis=0)).transpose(1, 2, 0) for p in planes]
 
 

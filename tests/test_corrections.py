@@ -34,7 +34,7 @@ def first(play: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(data: tuple[Path, ...], out: Path, **changes: object) -> Outcome:
-    settings: dict[str, object] = {"epochs": 1, "batch_size": 16, "val_gap_s": 0.5, "threads": 1}
+    settings: dict[str, object] = {"model": "motion", "epochs": 1, "batch_size": 16, "val_gap_s": 0.5, "threads": 1}
     config = TrainConfig(data=data, out=out, **(settings | changes))  # type: ignore[arg-type]
     return run_training(config, stop=lambda: False)
 

@@ -45,7 +45,7 @@ def train(
     now: Callable[[], float] | None = None,
     **changes: Any,
 ) -> Outcome:
-    settings: dict[str, Any] = {"epochs": 2, "batch_size": 16, "val_gap_s": 0.5, "threads": 1}
+    settings: dict[str, Any] = {"model": "motion", "epochs": 2, "batch_size": 16, "val_gap_s": 0.5, "threads": 1}
     config = TrainConfig(data=(data,), out=out, **(settings | changes))
     return run_training(config, stop=stop, **({} if now is None else {"now": now}))
 
