@@ -20,7 +20,7 @@ from rl_utils.recordings import open_recordings
 from tests.learning_data import marker_play, record, write_article_file
 from tests.test_dataset import samples_of
 
-FAST = ("--epochs", "1", "--batch-size", "16", "--val-gap-s", "0.5", "--threads", "1")
+FAST = ("--model", "motion", "--epochs", "1", "--batch-size", "16", "--val-gap-s", "0.5", "--threads", "1")
 
 
 @pytest.mark.parametrize("kind", ["inputs", "labels", "article"])

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def learn(data: Path, out: Path, stops: int = 10**9, **changes: Any) -> Ending:
-    settings: dict[str, Any] = {"epochs": 1, "batch_size": 16, "val_gap_s": 0.5, "threads": 1}
+    settings: dict[str, Any] = {"model": "motion", "epochs": 1, "batch_size": 16, "val_gap_s": 0.5, "threads": 1}
     config = TrainConfig(data=(data,), out=out, **(settings | changes))
     return run_training(config, stop=stop_after(stops)).ending
 
