@@ -148,8 +148,15 @@ def _column(path: Path, file: h5py.File, name: str, dtype: np.dtype[Any], tail: 
 def _check_inputs(path: Path, name: str, values: NDArray[np.float32] | None) -> None:
     if values is None or not values.size:
         return
+    unknown = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(unknown):
+        raise UserError(
+            f"{path} holds {name} that are no numbers in {len(unknown)} of {len(values)} samples, first in number "
+            f"{unknown[0]}",
+            "Leave this file away, or record anew",
+        )
     low, high = float(values.min()), float(values.max())
-    if not (low >= -INPUT_TOLERANCE and high <= 1 + INPUT_TOLERANCE):  # also false for NaN
+    if not (low >= -INPUT_TOLERANCE and high <= 1 + INPUT_TOLERANCE):
         raise _foreign(path, f"{name} range from {low:g} to {high:g} instead of 0 to 1")
 
 

@@ -194,6 +194,20 @@ ModelName = Literal["fovea", "motion", "rocketnet", "state"]
 LossName = Literal["balanced", "article"]
 
 
+AUTO_BATCH: Final = 0
+"""--batch-size auto."""
+BatchSize = Annotated[
+    int,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT|auto",
+        instance_from_str=lambda words: AUTO_BATCH if words[0] == "auto" else int(words[0]),
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: ["auto" if value == AUTO_BATCH else str(value)],
+    ),
+]
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Train a network to map pictures to inputs. Ctrl+C saves and stops; --resume goes on."""
@@ -213,8 +227,9 @@ class TrainConfig:
     """Passes over the training data."""
     minutes: float | None = None
     """Time budget: the schedule is fitted to it, whatever --epochs says (fewer or more passes)."""
-    batch_size: int = 64
-    """Samples per optimiser step (per accumulation step), of all processes together under torchrun."""
+    batch_size: BatchSize = 64
+    """Samples per optimiser step (per accumulation step), of all processes together under torchrun; auto doubles it
+    until memory or speed ends (the learning rate stays as it is)."""
     accumulate: int = 1
     """Batches whose gradients are added up before a step."""
     lr: float = 1e-3
@@ -275,6 +290,10 @@ class TrainConfig:
     """Where to compute."""
     threads: int = 0
     """CPU threads of torch; 0 leaves its choice."""
+    amp: Literal["auto", "bf16", "off"] = "auto"
+    """Compute training steps with bfloat16: auto does so on GPUs that can, never on CPUs."""
+    compile: bool = False
+    """Compile the network (torch.compile): a minute or more at the start, for faster steps on some GPUs."""
     coach: int = 0
     """Rounds after the training: the policy plays the arena, the scripted driver corrects it, it learns from that."""
     coach_minutes: float = 7.0
@@ -296,7 +315,9 @@ class TrainConfig:
             self.minutes is None or self.minutes > 0, f"--minutes {self.minutes} is not a duration", "Use more than 0"
         )
         _require(
-            self.batch_size >= 2, f"--batch-size {self.batch_size} is too small", "Batch statistics need at least 2"
+            self.batch_size >= 2 or self.batch_size == AUTO_BATCH,
+            f"--batch-size {self.batch_size} is too small",
+            "Batch statistics need at least 2",
         )
         _require(self.accumulate >= 1, f"--accumulate {self.accumulate} is too small", "Choose at least 1")
         _require(self.lr > 0, f"--lr {self.lr:g} is not a learning rate", "Use more than 0")

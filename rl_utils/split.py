@@ -74,7 +74,11 @@ def split_by_time(
     train = ~near
     if not train.any() or not held_out.any():
         raise UserError(
-            f"{total:.0f} s of play are too short to hold {share:.0%} out with {gap_s:g} s between",
+            f"{_seconds(total)} s of play are too short to hold {share:.0%} out with {gap_s:g} s between",
             "Record more, or lower --val-gap-s",
         )
     return train, held_out
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"

@@ -31,6 +31,7 @@ from rl_utils.preprocess import to_tensor
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import Pace, StepSchedule, TimeSchedule, steps_per_pass
 from rl_utils.selection import play_trial, standing
+from rl_utils.speed import FastForward
 from rl_utils.training_log import TRAIN_COLUMNS, NoLog, TrainingLog
 from rl_utils.workers import Workers, use_global_statistics
 
@@ -119,6 +120,7 @@ class Trainer:
         if resume is not None:
             self._restore(resume)
         self._parallel = workers.wrap(self._network)
+        self._forward = FastForward(self._parallel, amp=config.amp, compiled=config.compile, device=self._device)
 
     def _learn_from(self, samples: Samples, store: FrameStore | FrameStores) -> None:
         config = self._config
@@ -238,7 +240,7 @@ class Trainer:
         measured: dict[str, float] = {}
         for number, batch in enumerate(group, start=1):
             with self._workers.gradients_later(self._parallel, later=number < len(group)):
-                outputs = self._parallel(to_tensor(batch.stacks, self.spec, self._device))
+                outputs = self._forward(to_tensor(batch.stacks, self.spec, self._device))
                 loss = self._loss(outputs, torch.from_numpy(batch.targets).to(self._device))
                 value = float(loss.total.detach())
                 total = loss.total
@@ -336,17 +338,12 @@ class Trainer:
             return {}
         self._save(LAST)
         began, starts = self._now(), self._config.select_episodes
+        note = f"pass {self.state.epoch + 1} plays the arena, {{}} of {starts} starts"
         played: dict[str, float] | None = None
         with self._workers.lead_first():
             if self._workers.leads:
-                played = play_trial(
-                    self._config.out / LAST,
-                    starts,
-                    stop=stop,
-                    on_progress=lambda done: progress.update(
-                        self._turn.share, f"pass {self.state.epoch + 1} plays the arena, {done} of {starts} starts"
-                    ),
-                )
+                show = lambda done: progress.update(self._turn.share, note.format(done))  # noqa: E731
+                played = play_trial(self._config.out / LAST, starts, stop=stop, on_progress=show)
         if isinstance(self._schedule, TimeSchedule):
             self._schedule.pause(self._now() - began)
         given: dict[str, float] | None = self._workers.from_lead(played)

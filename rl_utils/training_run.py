@@ -22,11 +22,12 @@ from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.model import input_spec
 from rl_utils.optimisation import repeatable
-from rl_utils.preprocess import PreprocessSpec
+from rl_utils.preprocess import InputSpec, PreprocessSpec
 from rl_utils.recordings import Recording, open_recordings
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import StepSchedule, TimeSchedule, steps_per_pass
 from rl_utils.selection import check_playable
+from rl_utils.speed import settle
 from rl_utils.state_input import StateSpec, StateStore
 from rl_utils.trainer import Trainer
 from rl_utils.training_log import NoLog, TrainingLog
@@ -93,6 +94,12 @@ def _run(
     state = RunState(**last.resume["state"]) if last is not None else RunState()
     with workers.lead_first():
         recordings, samples = _open_all(config, state.round)
+        spec = _spec(config, samples, last)
+    with workers.lead_first():
+        if workers.leads:
+            config = _settle(config, last, spec, samples, workers)
+    config = workers.from_lead(config)
+    with workers.lead_first():
         steps = steps_per_pass(config, samples, workers.count)
         check_playable(config, samples.fps)
         if last is not None:
@@ -101,9 +108,6 @@ def _run(
         save_config(config, config.out / "config.toml")
         logger.info("Settings are in %s", config.out / "config.toml")
     schedule = _schedule(config, state, steps, made=began, now=now)
-    spec = last.spec if last is not None else input_spec(config.model, samples.fps)
-    if last is None and isinstance(spec, PreprocessSpec):
-        spec = replace(spec, masks=tuple(map(parse_mask, config.mask)))
     start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
     with FrameStores(spec) as stores:
         if not _read_pictures(stores, recordings, config, workers, stop):
@@ -140,6 +144,22 @@ def _run(
                 steps = steps_per_pass(config, samples, workers.count)
                 schedule = _schedule(config, trainer.state, steps, made=now(), now=now)
                 trainer.learn_from(samples, stores, schedule)
+
+
+def _spec(config: TrainConfig, samples: Samples, last: Checkpoint | None) -> InputSpec:
+    """What the network sees."""
+    if last is not None:
+        return last.spec
+    spec = input_spec(config.model, samples.fps)
+    return replace(spec, masks=tuple(map(parse_mask, config.mask))) if isinstance(spec, PreprocessSpec) else spec
+
+
+def _settle(
+    config: TrainConfig, last: Checkpoint | None, spec: InputSpec, samples: Samples, workers: Workers
+) -> TrainConfig:
+    """The settings with everything decided that was left to the machine."""
+    with repeatable(deterministic=config.deterministic, threads=config.threads):
+        return settle(config, last, spec, workers.device, per_pass=samples.per_pass, count=workers.count)
 
 
 def _open_all(config: TrainConfig, rounds: int) -> tuple[list[Recording], Samples]:

@@ -198,6 +198,7 @@ class GlobalBatchNorm(_BatchNorm):
         """Normalise (B, C, ...) float32."""
         if not self.training:
             return super().forward(x)
+        x = x.float()  # half precision is not enough for means
         dims = [0, *range(2, x.dim())]
         shape = [1, -1, *[1] * (x.dim() - 2)]
         mean = _global_mean(x.mean(dims))

@@ -85,6 +85,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "optimisation",
         "run_state",
         "selection",
+        "speed",
         "training_log",
         "model_card",
         "trainer",

@@ -259,7 +259,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "20 controls": (lambda path: edit(path, replace("inputs", np.zeros((5, 20), np.float32))), r"instead of float32"),
     "raw axes": (lambda path: edit(path, replace("inputs", vectors(range(5)) * 255)), "instead of 0 to 1"),
-    "NaN": (lambda path: edit(path, replace("inputs", np.full((5, N_CONTROLS), np.nan, "f4"))), "instead of 0 to 1"),
+    "NaN": (lambda path: edit(path, replace("inputs", np.full((5, N_CONTROLS), np.nan, "f4"))), "no numbers in 5 of 5"),
     "newer format": (lambda path: edit(path, lambda f: f.attrs.__setitem__("format_version", 2)), "format 2.*Update"),
     "other layout": (lambda path: edit(path, lambda f: f.attrs.__setitem__("layout_version", 7)), "layout 7"),
 }

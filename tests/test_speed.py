@@ -1,0 +1,92 @@
+"""Faster training steps on request: what was decided is written down, kept on resume, and refused where impossible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import train
+from rl_utils.checkpoint import load_checkpoint
+from rl_utils.config import AUTO_BATCH, TrainConfig, parse_config
+from rl_utils.errors import UserError
+from rl_utils.run_state import Ending
+from rl_utils.speed import FastForward, choose_amp, settle
+from rl_utils.state_input import state_spec
+from rl_utils.training_run import run_training
+from tests.learning_data import record_marker_play
+from tests.test_state_policy import record_states
+from tests.test_trainer import same_run, stop_after
+
+CPU = torch.device("cpu")
+
+
+def learn(data: Path, out: Path, stops: int = 10**9, **changes: Any) -> Ending:
+    settings: dict[str, Any] = {"model": "motion", "epochs": 1, "batch_size": 16, "val_gap_s": 0.5, "threads": 1}
+    config = TrainConfig(data=(data,), out=out, **(settings | changes))
+    return run_training(config, stop=stop_after(stops)).ending
+
+
+def test_half_precision_is_kept_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """A run that changes its arithmetic on the way is a run that nobody can repeat."""
+    play = record_marker_play(tmp_path / "play", 200)
+    assert learn(play, tmp_path / "whole", amp="bf16") is Ending.COMPLETE
+    assert learn(play, tmp_path / "part", 12, amp="bf16") is Ending.INTERRUPTED
+    assert learn(play, tmp_path / "part", amp="auto", resume=True) is Ending.COMPLETE
+    assert same_run(tmp_path / "whole", tmp_path / "part")
+    best = load_checkpoint(tmp_path / "part" / "best.pt")
+    assert best.training["settings"]["amp"] == "bf16"
+    assert {w.dtype for w in best.weights.values() if w.is_floating_point()} == {torch.float32}
+    assert learn(play, tmp_path / "full") is Ending.COMPLETE
+    assert not same_run(tmp_path / "whole", tmp_path / "full"), "it was not in half precision"
+    full = load_checkpoint(tmp_path / "full" / "best.pt")
+    assert best.metrics["loss"] == pytest.approx(full.metrics["loss"], rel=0.1)
+
+
+def test_a_batch_is_found_and_kept(tmp_path: Path) -> None:
+    """Found anew after an interruption it would be another one, and the run another run."""
+    record_states(tmp_path / "play", 60, 3)
+    run = tmp_path / "run"
+    assert learn(tmp_path / "play", run, 4, model="state", batch_size=AUTO_BATCH) is Ending.INTERRUPTED
+    found = load_checkpoint(run / "last.pt").training["settings"]["batch_size"]
+    assert found in (16, 32, 64)
+    assert learn(tmp_path / "play", run, model="state", batch_size=AUTO_BATCH, resume=True) is Ending.COMPLETE
+    assert load_checkpoint(run / "best.pt").training["settings"]["batch_size"] == found
+    assert f"batch_size = {found}" in (run / "config.toml").read_text()
+
+
+def test_a_batch_never_outgrows_the_recordings() -> None:
+    """A pass of three steps learns little, however fast they are."""
+    config = TrainConfig(data=(Path("a"),), out=Path("b"), model="state", batch_size=AUTO_BATCH)
+    chosen = settle(config, None, state_spec(30.0), CPU, per_pass=700, count=2)
+    assert chosen.batch_size in (32, 2 * 17), "two processes of 16 each, of 17 at most"
+
+
+def test_words_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The settings as a person writes them, and one line for a slip."""
+    words = [str(tmp_path), "--out", str(tmp_path / "run"), "--batch-size"]
+    assert parse_config(TrainConfig, [*words, "auto"], prog="train.py").batch_size == AUTO_BATCH
+    assert parse_config(TrainConfig, [*words, "96"], prog="train.py").batch_size == 96
+    for wrong in ("many", "1"):
+        assert train.main([*words, wrong]) == 2
+        assert "batch-size" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_auto_is_full_precision_on_a_cpu() -> None:
+    """There bfloat16 takes several times as long."""
+    assert choose_amp("auto", CPU) == "off"
+    assert choose_amp("bf16", CPU) == "bf16"
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # raised inside torch itself
+def test_a_network_that_cannot_be_compiled_is_one_line() -> None:
+    """Without a compiler torch ends in pages of traceback."""
+
+    class Strange(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise ValueError("no compiler\nand forty lines more")
+
+    with pytest.raises(UserError, match=r"cannot be compiled here \(no compiler\)"):
+        FastForward(Strange(), amp="off", compiled=True, device=CPU)(torch.ones(1))
