@@ -201,7 +201,10 @@ class DualSense(HidPad):
 
 
 class DualShock4(HidPad):
-    """A DualShock 4 on USB. Source: struct dualshock4_input_report_usb in drivers/hid/hid-playstation.c."""
+    """A DualShock 4 on USB. Source: struct dualshock4_input_report_usb in drivers/hid/hid-playstation.c.
+
+    Kernels before 6.2 have hid-sony for it, which asks for its address in another report (0x81).
+    """
 
     name = "Sony Interactive Entertainment Wireless Controller"
     ids = (0x054C, 0x09CC)
@@ -211,7 +214,7 @@ class DualShock4(HidPad):
         *(other(number, size, FEATURE_FIELD) for number, size in ((0x02, 36), (0x12, 15), (0xA3, 48))),
         other(0x05, 31, OUTPUT_FIELD),
     )
-    features = question(0x02, 37) | question(0x12, 16) | question(0xA3, 49)
+    features = question(0x02, 37) | question(0x12, 16) | question(0x81, 7) | question(0xA3, 49)
 
     def report(self, hand: Hand) -> bytes:
         """Sticks, 18 bits of hat and buttons, triggers."""
