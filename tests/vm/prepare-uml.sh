@@ -18,8 +18,9 @@ source_package() { # 6.12 is what the fixes below were made for; others of the s
   grep -x linux-source-6.12 <<<"$all" || tail -1 <<<"$all"
 }
 
-prepare_uml() { # 1, and why in $why_not_uml, where it does not run
+prepare_uml() { # where it does not run, $why_not_uml says why
   local machine started source release
+  [ -f ok ] || [ ! -f set-aside ] || mv set-aside ok
   if [ "$(uname -m)" != x86_64 ]; then
     why_not_uml="it is made for x86-64, this is $(uname -m)"
   elif ! may_trace; then
@@ -33,10 +34,12 @@ prepare_uml() { # 1, and why in $why_not_uml, where it does not run
   if [ -z "$why_not_uml" ] && [ -f refused ] && [ "$(head -1 refused)" = "$machine" ]; then
     why_not_uml=$(tail -1 refused)
   fi
-  rm -f ok # run.py goes by it
-  [ -z "$why_not_uml" ] || return 1
+  if [ -n "$why_not_uml" ]; then
+    [ ! -f ok ] || mv ok set-aside # run.py goes by it
+    return 0
+  fi
 
-  rm -rf linux mods uml build refused
+  rm -rf ok linux mods uml build refused
   started=$SECONDS
   need_packages flex bison bc xz-utils make gcc libc6-dev
   source=$(source_package)
@@ -70,7 +73,7 @@ prepare_uml() { # 1, and why in $why_not_uml, where it does not run
     why_not_uml=$(tail -1 <<<"$said")
     why_not_uml="it does not boot (${why_not_uml:-it says nothing})"
     printf '%s\n' "$machine" "$why_not_uml" >refused
-    return 1
+    return 0
   fi
   rm -rf run
   {

@@ -44,13 +44,15 @@ why_not_uml= # set by prepare_uml where User Mode Linux does not run
 . "$here/prepare-uml.sh"
 . "$here/prepare-qemu.sh"
 case ${RLAI_VM:-} in
-  uml) prepare_uml || fail "User Mode Linux does not run on this machine: $why_not_uml (see $here/README.md)" ;;
   qemu) prepare_qemu ;;
-  "")
-    prepare_uml || {
-      echo "prepare.sh: User Mode Linux does not run on this machine: $why_not_uml. QEMU takes its place." >&2
+  uml | "")
+    prepare_uml # not within a condition, where bash would go on after errors
+    if [ -n "$why_not_uml" ]; then
+      why_not_uml="User Mode Linux does not run on this machine: $why_not_uml"
+      [ -z "${RLAI_VM:-}" ] || fail "$why_not_uml (see $here/README.md)"
+      echo "prepare.sh: $why_not_uml. QEMU takes its place." >&2
       prepare_qemu
-    }
+    fi
     ;;
   *) fail "RLAI_VM=$RLAI_VM is neither uml nor qemu" ;;
 esac
