@@ -60,7 +60,8 @@ def run(
         show: Gets the output while it appears.
 
     Returns:
-        The command's exit status; 125 when the guest did not get so far (its console is shown), 124 after `timeout_s`.
+        The command's exit status; 125 when the guest did not get so far 124 after `timeout_s`; its
+        console is shown then.
     """
     guest = prepared_guest(cache)
     assert guest is not None, f"{PREPARE} comes first"
@@ -73,6 +74,7 @@ def run(
         starting = guest.command(share, memory=memory, words=boot_words)
         timed_out = _boot(starting, share, timeout_s=timeout_s, show=show)
         if timed_out:
+            show((share / "console.txt").read_text(errors="replace"))  # a kernel that has crashed says so there
             show(f"[the guest was ended after {timeout_s:g} s]\n")
             return TIMED_OUT
         if not (share / "exit").exists():
