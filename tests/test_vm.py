@@ -16,7 +16,7 @@ TOO_FAST = "real_time"
 """Marks what an emulated processor is too slow for; RLAI_VM_ALL=1 tries it all the same."""
 
 LIMIT_S = 3600
-"""An emulated guest takes eight minutes on two quiet cores, and several times that beside other work."""
+"""Most of the tests took eight and a half minutes in an emulated guest beside other work (load 3 to 6, measured)."""
 
 NOT_PREPARED = f"no guest kernel in {CACHE}: run tests/vm/prepare.sh (needs Debian)"
 
