@@ -8,28 +8,50 @@ from __future__ import annotations
 import multiprocessing
 import os
 import select
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from rl_utils.apply_inputs import InputApplier, uinput_problem
-from rl_utils.controller_reader import ControllerReader
-from rl_utils.controls import BTN_SOUTH, EV_KEY, REST, TRIGGERS, Control
+from rl_utils.controller_reader import REST_BETWEEN_READS_MS, ControllerReader
+from rl_utils.controls import AXES, BTN_SOUTH, EV_KEY, NAMES, REST, TRIGGERS, Control
 from rl_utils.errors import UserError
 from rl_utils.interfaces import InputVector
 from rl_utils.pacing import Pacer
+from rl_utils.pad_device import queue_events
 
 STORM_RATES_HZ: Final = (125.0, 250.0, 500.0, 1000.0)
 FRAME_RATE_HZ: Final = 60.0
 TRIALS: Final = 300
 BURST_S: Final = 0.005
+EVENTS_PER_PACKET: Final = 8
+"""At most: six axes, a button, and the packet's end."""
+QUEUE_PACKETS: Final = queue_events(len(NAMES[AXES])) // EVENTS_PER_PACKET
+"""What the kernel keeps for a reader of this pad: 16 packets, or 16 ms at 1000 Hz."""
+SCHEDULED_MS: Final = REST_BETWEEN_READS_MS + sys.getswitchinterval() * 1e3
+"""The reading thread rests for so long, and other threads of ours leave it the interpreter after so long."""
 PHYS: Final = "rlai/bench"
 NAME: Final = "RLAI bench pad"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time in which nobody read the pad, after which the kernel said that it had thrown events away.
+
+    Attributes:
+        ms: How long it was.
+        packets: Sent meanwhile, with one that was perhaps being sent when it began.
+    """
+
+    ms: float
+    packets: int
 
 
 @dataclass(frozen=True)
@@ -41,7 +63,10 @@ class Storm:
         pressed: Presses sent.
         seen: Presses that the reader showed.
         dropped: How often the kernel said that it threw events away (SYN_DROPPED).
-        drop_gap_ms: Shortest time for which nobody had read when it did: the reader was not scheduled. None without.
+        gaps: One for each of those, the newest 1000.
+        longest_wait_ms: How long an event that was not thrown away waited at most until it was read.
+        waited_for_cpu_ms: How long the reading thread was ready to run and did not, in total. None where the kernel
+            keeps no account of it (CONFIG_SCHED_INFO).
         sent_s: Time that sending took.
         at_ms: What each call of the reader took.
         is_final_right: Whether the state after the storm is the one that was sent last.
@@ -51,10 +76,21 @@ class Storm:
     pressed: int
     seen: int
     dropped: int
-    drop_gap_ms: float | None
+    gaps: Sequence[Gap]
+    longest_wait_ms: float
+    waited_for_cpu_ms: float | None
     sent_s: float
     at_ms: list[float]
     is_final_right: bool
+
+    @property
+    def needless_drops(self) -> list[Gap]:
+        """Drops that the reader is to blame for: it ran, or the kernel's queue was not even full.
+
+        A reader that runs when it wants to reads again after `SCHEDULED_MS` at the latest; the queue holds
+        `QUEUE_PACKETS`. So a blameless drop has a longer gap, in which more was sent.
+        """
+        return [gap for gap in self.gaps if gap.ms <= SCHEDULED_MS or gap.packets < QUEUE_PACKETS]
 
 
 def bench_pad(seconds: float) -> list[dict[str, object]]:
@@ -80,7 +116,10 @@ def bench_pad(seconds: float) -> list[dict[str, object]]:
                 "pressed": storm.pressed,
                 "seen": storm.seen,
                 "dropped": storm.dropped,
-                "drop_gap_ms": "" if storm.drop_gap_ms is None else storm.drop_gap_ms,
+                "needless": len(storm.needless_drops),
+                "drop_gap_ms": min((gap.ms for gap in storm.gaps), default=""),
+                "longest_wait_ms": storm.longest_wait_ms,
+                "waited_for_cpu_ms": "" if storm.waited_for_cpu_ms is None else storm.waited_for_cpu_ms,
                 "final": "right" if storm.is_final_right else "WRONG",
             }
         )
@@ -95,6 +134,7 @@ def run_storm(rate_hz: float, seconds: float) -> Storm:
     """
     with _playing_pad() as (pipe, path), ControllerReader(path) as reader:
         pipe.send((rate_hz, seconds))
+        waited_ms = _waited_for_cpu_ms(reader.thread_id)
         pacer = Pacer(FRAME_RATE_HZ)
         seen = 0
         at_ms = []
@@ -107,10 +147,33 @@ def run_storm(rate_hz: float, seconds: float) -> Storm:
             if is_over:
                 break
             pacer.wait()
-        packets, pressed, sent_s, last = pipe.recv()
+        if waited_ms is not None:
+            waited_ms = (_waited_for_cpu_ms(reader.thread_id) or waited_ms) - waited_ms
+        sent_ns, pressed, last = pipe.recv()
         values = reader.at(time.monotonic_ns()).values  # taps are over now
-        is_right = bool(np.allclose(values, last, atol=1e-4))
-        return Storm(packets, pressed, seen, reader.dropped, reader.drop_gap_ms, sent_s, at_ms, is_right)
+        return Storm(
+            packets=len(sent_ns),
+            pressed=pressed,
+            seen=seen,
+            dropped=reader.dropped,
+            gaps=[
+                Gap((to_ns - from_ns) / 1e6, int(np.sum((sent_ns >= from_ns) & (sent_ns <= to_ns))) + 1)
+                for from_ns, to_ns in reader.drop_gaps
+            ],
+            longest_wait_ms=reader.longest_wait_ms,
+            waited_for_cpu_ms=waited_ms,
+            sent_s=float(sent_ns[-1] - sent_ns[0]) / 1e9,
+            at_ms=at_ms,
+            is_final_right=bool(np.allclose(values, last, atol=1e-4)),
+        )
+
+
+def _waited_for_cpu_ms(thread_id: int) -> float | None:
+    """How long a thread of ours has been ready to run and did not. Source: Documentation/scheduler/sched-stats.rst."""
+    try:
+        return int(Path(f"/proc/self/task/{thread_id}/schedstat").read_text().split()[1]) / 1e6
+    except OSError:
+        return None
 
 
 def _latency_row(name: str, ms: list[float]) -> dict[str, object]:
@@ -145,8 +208,8 @@ def _play(pipe: Connection[Any, Any]) -> None:
             rate_hz, seconds = pipe.recv()
             packets = round(rate_hz * seconds)
             values = REST.copy()
-            began = time.monotonic()
-            due = began
+            sent_ns = np.empty(packets, np.int64)
+            due = time.monotonic()
             for i in range(packets):
                 # Sleeping a little too long is made up for. More is not: where the whole machine stood still, a pad
                 # that is polled by USB would not send its past in one burst either.
@@ -155,8 +218,9 @@ def _play(pipe: Connection[Any, Any]) -> None:
                     time.sleep(early_s)
                 due += 1 / rate_hz
                 _move(values, i)
+                sent_ns[i] = time.monotonic_ns()
                 pad.apply(values)
-            pipe.send((packets, (packets + 3) // 4, time.monotonic() - began, values))
+            pipe.send((sent_ns, (packets + 3) // 4, values))
             pipe.recv()
         except EOFError:
             return

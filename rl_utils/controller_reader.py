@@ -105,10 +105,22 @@ class ControllerReader(ControllerSource):
         return self._dropped_before + (device.dropped if device is not None else 0)
 
     @property
-    def drop_gap_ms(self) -> float | None:
-        """Shortest time for which the present pad was not read when events were dropped; None without any."""
+    def drop_gaps(self) -> Sequence[tuple[int, int]]:
+        """From when to when (ns) the present pad was not read, each time the kernel threw events of it away."""
         device = self._device
-        return None if device is None or device.drop_gap_ns is None else device.drop_gap_ns / 1e6
+        return () if device is None else tuple(device.drop_gaps)
+
+    @property
+    def longest_wait_ms(self) -> float:
+        """How long an event of the present pad waited at most until it was read."""
+        device = self._device
+        return 0.0 if device is None else device.longest_wait_ns / 1e6
+
+    @property
+    def thread_id(self) -> int:
+        """The reading thread, as the kernel numbers it."""
+        assert self._thread.native_id is not None
+        return self._thread.native_id
 
     def take_events(self) -> Sequence[PadEvent]:
         """Return and forget the key and axis events that `at` has consumed; those of one packet share their time."""

@@ -10,6 +10,7 @@ Codes are plain numbers from linux/input-event-codes.h, so that reading this fil
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -26,6 +27,8 @@ EV_ABS: Final = 0x03
 SYN_REPORT: Final = 0
 SYN_DROPPED: Final = 3
 BUS_USB: Final = 0x03
+INPUT_EVENT: Final = struct.Struct("llHHi")
+"""One event, as the kernel gives and takes it: seconds, microseconds, type, code, value. Source: linux/input.h."""
 
 
 class Control(IntEnum):

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +89,7 @@ class Inputs:
         assert self.labels is None or self.labels.shape == (N_CONTROLS,)
 
 
-@dataclass(frozen=True, slots=True)
-class PadEvent:
+class PadEvent(NamedTuple):
     """One raw event of the pad, as the kernel stamped it (type, code and value of linux/input.h)."""
 
     t_ns: int

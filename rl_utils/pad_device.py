@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import logging
+import os
 import struct
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,6 +18,7 @@ from rl_utils.controls import (
     EV_ABS,
     EV_KEY,
     EV_SYN,
+    INPUT_EVENT,
     STICKS,
     SYN_DROPPED,
     SYN_REPORT,
@@ -35,8 +38,20 @@ EVIOCSCLOCKID: Final = 0x400445A0
 REST_SHARE: Final = 1 / 8
 """A stick this near to its centre when the pad is opened is taken to be at rest; worn ones are off by up to 5 %."""
 
-MAX_READS: Final = 64
-"""Reads (64 events each) per call, so that an event storm cannot hold the reader for ever."""
+READ_BYTES: Final = 1 << 16
+"""More than any pad's queue holds, so that one call empties it."""
+
+MAX_GAPS: Final = 1000
+"""Gaps that are remembered; the newest ones."""
+
+
+def queue_events(axes: int) -> int:
+    """How many unread events make the kernel drop them, for a pad with so many axes and no touch surface.
+
+    Source: linux/drivers/input/evdev.c, evdev_compute_buffer_size; input.c, input_estimate_events_per_packet.
+    """
+    wanted = max(64, 8 * (axes + 8))
+    return 1 << (wanted - 1).bit_length()
 
 
 class Unplugged(Exception):  # noqa: N818  # an event of the device's life, not a failure
@@ -60,8 +75,10 @@ class PadDevice:
         self.profile: PadProfile = self.reading.profile
         self.dropped = 0
         """How often the kernel had to throw events away (SYN_DROPPED)."""
-        self.drop_gap_ns: int | None = None
-        """Shortest time without a read at whose end events had been thrown away: who reads more often loses none."""
+        self.drop_gaps: deque[tuple[int, int]] = deque(maxlen=MAX_GAPS)
+        """When nobody had read, each time events were thrown away: from one read's beginning to the next one's end."""
+        self.longest_wait_ns = 0
+        """How long an event had to wait at most until it was read."""
         self._read_ns = time.monotonic_ns()
         self._skipping = False
         self._stale = False
@@ -102,41 +119,39 @@ class PadDevice:
             Unplugged: The device has gone.
         """
         events: list[PadEvent] = []
-        newest_ns = 0
         before = self.dropped
         last_ns, self._read_ns = self._read_ns, time.monotonic_ns()
-        for _ in range(MAX_READS):
-            try:
-                batch = [
-                    PadEvent((e.sec * 1_000_000 + e.usec) * 1000, e.type, e.code, e.value) for e in self._device.read()
-                ]
-            except BlockingIOError:
-                break
-            except OSError as error:
-                raise Unplugged(str(self.pad)) from error
-            newest_ns = batch[-1].t_ns
-            for event in batch:
-                self._sort_in(event, events)
+        try:
+            raw = os.read(self._device.fd, READ_BYTES)
+        except BlockingIOError:
+            return events
+        except OSError as error:
+            raise Unplugged(str(self.pad)) from error
+        for s, us, kind, code, value in INPUT_EVENT.iter_unpack(raw):
+            if kind == EV_SYN:
+                self._note(code)
+            elif not self._skipping and kind in (EV_KEY, EV_ABS):
+                events.append(PadEvent(s * 1_000_000_000 + us * 1000, kind, code, value))
+        now_ns = time.monotonic_ns()
+        first_s, first_us, *_ = INPUT_EVENT.unpack_from(raw)
+        self.longest_wait_ns = max(self.longest_wait_ns, now_ns - first_s * 1_000_000_000 - first_us * 1000)
         if self.dropped > before:
-            gap_ns = time.monotonic_ns() - last_ns
-            self.drop_gap_ns = min(gap_ns, self.drop_gap_ns or gap_ns)
-            log.debug("%s: the kernel dropped events, which had waited for up to %.1f ms", self.pad, gap_ns / 1e6)
+            self.drop_gaps.append((last_ns, now_ns))
+            log.debug("%s: the kernel dropped events, unread for up to %.1f ms", self.pad, (now_ns - last_ns) / 1e6)
         if self._silent and events:
             self._silent, self._stale = False, True  # axes that really are 0 were left out of the first report
         if self._stale and not self._skipping:
-            events += self.state(newest_ns)
+            events += self.state(s * 1_000_000_000 + us * 1000)  # at the newest event's time
             self._stale = False
         return events
 
-    def _sort_in(self, event: PadEvent, events: list[PadEvent]) -> None:
-        if event.type == EV_SYN:
-            if event.code == SYN_DROPPED:
-                self.dropped += 1
-                self._skipping = self._stale = True
-            elif event.code == SYN_REPORT:
-                self._skipping = False  # what was left of the packet that was cut is over
-        elif event.type in (EV_KEY, EV_ABS) and not self._skipping:
-            events.append(event)
+    def _note(self, code: int) -> None:
+        """Take a synchronisation event into account."""
+        if code == SYN_DROPPED:
+            self.dropped += 1
+            self._skipping = self._stale = True
+        elif code == SYN_REPORT:
+            self._skipping = False  # what was left of the packet that was cut is over
 
     def state(self, t_ns: int) -> list[PadEvent]:
         """Return the state of every key and axis that the profile reads, as events at `t_ns`.

@@ -12,6 +12,7 @@ import pytest
 
 from rl_utils.arena.link import ArenaPad
 from rl_utils.errors import UserError
+from rl_utils.interfaces import PadEvent
 from rl_utils.pad_device import PadDevice, Unplugged
 from rl_utils.pad_finder import OWN_PHYS, list_pads
 from rl_utils.pad_state import PadState
@@ -45,6 +46,10 @@ class Witness:
     def holds(self, wanted: np.ndarray) -> bool:
         """Whether the pad's state is this one."""
         return np.allclose(self.state(), wanted, atol=0.01)
+
+    def events(self) -> list[PadEvent]:
+        """What has happened to it since this was asked last, with the kernel's own times."""
+        return self._device.read()
 
     def is_gone(self) -> bool:
         """Whether the kernel has removed the pad."""

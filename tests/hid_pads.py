@@ -200,8 +200,15 @@ class DualSense(HidPad):
         return (b"\x01" + body).ljust(33, b"\0") + no_touch + bytes(64 - 33 - 8)
 
 
+# How its motion sensors are calibrated; hid-sony divides by the differences: gyroscope, its speed, accelerometer.
+SENSORS = {0x02: struct.pack("<B17h2x", 0x02, 0, 0, 0, *(1000, -1000) * 3, 540, 540, *(8192, -8192) * 3)}
+
+
 class DualShock4(HidPad):
-    """A DualShock 4 on USB. Source: struct dualshock4_input_report_usb in drivers/hid/hid-playstation.c."""
+    """A DualShock 4 on USB. Source: struct dualshock4_input_report_usb in drivers/hid/hid-playstation.c.
+
+    Kernels before 6.2 have hid-sony for it, which asks for its address in another report (0x81).
+    """
 
     name = "Sony Interactive Entertainment Wireless Controller"
     ids = (0x054C, 0x09CC)
@@ -211,7 +218,7 @@ class DualShock4(HidPad):
         *(other(number, size, FEATURE_FIELD) for number, size in ((0x02, 36), (0x12, 15), (0xA3, 48))),
         other(0x05, 31, OUTPUT_FIELD),
     )
-    features = question(0x02, 37) | question(0x12, 16) | question(0xA3, 49)
+    features = SENSORS | question(0x12, 16) | question(0x81, 7) | question(0xA3, 49)
 
     def report(self, hand: Hand) -> bytes:
         """Sticks, 18 bits of hat and buttons, triggers."""

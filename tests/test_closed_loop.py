@@ -19,7 +19,7 @@ from rl_utils.recovery import recover_orphans
 from tests.arena_process import running
 from tests.driven_arena import Witness, driven_arena, until
 
-pytestmark = pytest.mark.uinput
+pytestmark = [pytest.mark.uinput, pytest.mark.real_time]
 
 SPEED = [OBS_NAMES.index(f"car_linear_velocity_{axis}") for axis in "xyz"]
 MOVING_UU_S = 600.0

@@ -283,6 +283,7 @@ def test_real_devices_are_told_apart() -> None:
     """What the kernel really writes into sysfs must lead to the same choice as the copies above."""
     from tests import pads
 
+    of_this_machine = {device.path for device in list_pads()}  # a keyboard, as a rule
     devices = [
         pads.make_keyboard(),
         pads.make_mouse(),
@@ -293,7 +294,7 @@ def test_real_devices_are_told_apart() -> None:
         pads.make_switch_pro(),
     ]
     try:
-        seen = list_pads()
+        seen = [device for device in list_pads() if device.path not in of_this_machine]
         assert {device.name.split()[-1]: device.refusal.partition(",")[0] for device in seen} == {
             "Keyboard": "a keyboard",
             "Mouse": "a mouse",

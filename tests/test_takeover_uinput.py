@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from rl_utils.arena.link import ArenaPad
-from rl_utils.controls import REST, Control
+from rl_utils.controls import ABS_X, REST, Control
 from rl_utils.interfaces import Source
 from rl_utils.recordings import open_recordings
 from rl_utils.recovery import recover_orphans
 from tests.arena_process import running
 from tests.driven_arena import Witness, driven_arena, of_the, until
 from tests.learning_data import record
+from tests.x11_window import xdotool
 
 pytestmark = pytest.mark.uinput
 
@@ -105,3 +106,25 @@ def test_unplugging_the_hands_pad_in_a_takeover_ends_the_drive(
     assert "the gamepad was unplugged" in told
     assert witness.is_gone()
     until(lambda: np.array_equal(of_the(arena), REST))
+
+
+def test_losing_the_focus_releases_within_one_tick_in_the_kernel(arena: ArenaPad, hand: object, tmp_path: Path) -> None:
+    """What the bot holds must not reach the window that a person opens over the game: one tick may be under way."""
+    count = 3000
+    inputs = np.tile(BOT, (count, 1))
+    inputs[:, Control.LEFT_X] = np.arange(count) * 0.37 % 1  # other than before in every tick, so that each can be seen
+    record(tmp_path / "play", np.zeros((count, 18, 32, 3), np.uint8), inputs)
+    with running(["eval.py", "--inputs", str(tmp_path / "play"), "--takeover", "pad", "--minutes", "5"]):
+        witness = Witness()
+        until(lambda: len({event.value for event in witness.events() if event.code == ABS_X}) > 1)
+        game = xdotool("getactivewindow")
+        with running(["xev", "-name", "somebody's chat", "-event", "button"]):
+            until(lambda: xdotool("getactivewindow") != game)
+            lost_ns = time.monotonic_ns()
+            until(lambda: witness.holds(REST))
+            after = [event for event in witness.events() if event.t_ns > lost_ns]
+            assert len({event.t_ns for event in after}) <= 2, "one tick that was under way, and the release"
+            time.sleep(0.5)
+            assert witness.events() == [], "and stays so"
+        until(lambda: witness.state()[Control.RIGHT_TRIGGER] == 1.0)
+        assert xdotool("getactivewindow") == game
