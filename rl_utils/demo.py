@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rl_utils.plots import ScoreRow
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCHS = 3
+EPOCHS = 2
 COACH_ROUNDS = 2
 ARENA = (sys.executable, "-m", "rl_utils.arena")
 
