@@ -29,7 +29,7 @@ def command(data: Path, out: Path, *options: str, processes: int, script: Path =
     """What a person types, with torchrun for more than one process."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     start = torchrun if processes > 1 else [sys.executable]
-    settings = ["--val-gap-s", "0.5", "--batch-size", "16", "--device", "cpu", "--threads", "1"]
+    settings = ["--model", "motion", "--val-gap-s", "0.5", "--batch-size", "16", "--device", "cpu", "--threads", "1"]
     return [*start, str(script), str(data), "--out", str(out), *settings, *options]
 
 
@@ -51,7 +51,7 @@ def test_two_processes_take_the_step_of_one(play: Path, tmp_path: Path) -> None:
     Gradients are compared, by the optimiser's first moment, at weights that hardly move: AdamW would blow up rounding
     errors to the size of the learning rate wherever a gradient is nearly zero.
     """
-    settings = ("--epochs", "1", "--accumulate", "18", "--lr", "1e-9", "--model", "motion")
+    settings = ("--epochs", "1", "--accumulate", "18", "--lr", "1e-9")
     runs = [tmp_path / "one", tmp_path / "two"]
     for processes, run in enumerate(runs, start=1):
         train(play, run, *settings, processes=processes, script=WITHOUT_DROPOUT)
@@ -68,12 +68,12 @@ def test_two_processes_take_the_step_of_one(play: Path, tmp_path: Path) -> None:
 
 def test_a_stopped_run_of_two_goes_on_bit_for_bit(play: Path, tmp_path: Path) -> None:
     """A cluster that takes its machines back must not cost the run, nor change it."""
-    whole = train(play, tmp_path / "whole", "--epochs", "3", "--model", "motion", processes=2)
+    whole = train(play, tmp_path / "whole", "--epochs", "3", processes=2)
     assert whole.count("Settings are in ") == 1, "only one process talks"
     assert whole.count("Training complete") == 1
 
     part = tmp_path / "part"
-    arguments = command(play, part, "--epochs", "3", "--model", "motion", processes=2)
+    arguments = command(play, part, "--epochs", "3", processes=2)
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         deadline = time.monotonic() + 120
         while not (part / "metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
@@ -86,11 +86,11 @@ def test_a_stopped_run_of_two_goes_on_bit_for_bit(play: Path, tmp_path: Path) ->
     assert "Training interrupted" in printed
     assert len(stopped["rng"]) == 2
 
-    train(play, part, "--epochs", "3", "--model", "motion", "--resume", processes=2)
+    train(play, part, "--epochs", "3", "--resume", processes=2)
     first, second = weights(tmp_path / "whole"), weights(part)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
-    train(play, tmp_path / "alone", "--epochs", "3", "--model", "motion", processes=1)
+    train(play, tmp_path / "alone", "--epochs", "3", processes=1)
     alone = load_checkpoint(tmp_path / "alone" / "last.pt").resume["state"]["best"]["loss"]
     assert finished["state"]["best"]["loss"] == pytest.approx(alone, rel=0.1), "other units dropped out, same learning"
 
@@ -117,7 +117,7 @@ def test_a_process_that_dies_ends_the_others(play: Path, tmp_path: Path) -> None
     arguments = command(play, run, "--epochs", "400", "--patience", "0", processes=2)
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
-        while not (run / "metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
+        while not (run / "last.pt").exists() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.05)
         children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
         os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
