@@ -206,7 +206,8 @@ class FoveaNet(Network):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, channels, H, W) → (B, 19 + `FEATURES`): as `Network.forward`, then what `StateFeatures` would say."""
-        whole, middle = images.chunk(2, dim=1)
+        # Copied apart: convolutions take a tenth longer for channels that lie between others.
+        whole, middle = (look.contiguous(memory_format=torch.channels_last) for look in images.chunk(2, dim=1))
         maps = torch.cat([self.conv_backbone(whole).flatten(1), self.fovea_backbone(middle).flatten(1)], dim=1)
         seen = self.hidden(maps)
         belief = self.belief_head(seen)

@@ -29,7 +29,20 @@ def command(data: Path, out: Path, *options: str, processes: int, script: Path =
     """What a person types, with torchrun for more than one process."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     start = torchrun if processes > 1 else [sys.executable]
-    settings = ["--model", "motion", "--val-gap-s", "0.5", "--batch-size", "16", "--device", "cpu", "--threads", "1"]
+    settings = [
+        "--model",
+        "motion",
+        "--val-gap-s",
+        "0.5",
+        "--batch-size",
+        "16",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--shift-px",
+        "2",
+    ]
     return [*start, str(script), str(data), "--out", str(out), *settings, *options]
 
 
