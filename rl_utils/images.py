@@ -100,11 +100,15 @@ def _quarter_by_opencv(pixels: NDArray[np.uint8]) -> Image:
 
 
 def same_picture(one: Image, other: Image) -> bool:
-    """Whether two pictures of one size are the same to the last bit: 3 µs where they differ, 15 µs where not.
+    """Whether two pictures of one size are the same to the last bit.
+
+    Where they differ, the comparison does not let go of the interpreter, as OpenCV would: to get it back from the
+    thread that writes costs more than what is compared.
 
     Args:
         one: (H, W, 3) uint8.
         other: (H, W, 3) uint8.
     """
-    differ = cv2.norm(one[::_SAMPLE_ROWS], other[::_SAMPLE_ROWS], cv2.NORM_INF)
-    return not differ and not cv2.norm(one, other, cv2.NORM_INF)
+    if one[::_SAMPLE_ROWS].tobytes() != other[::_SAMPLE_ROWS].tobytes():
+        return False
+    return not cv2.norm(one, other, cv2.NORM_INF)

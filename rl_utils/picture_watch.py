@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-import cv2
-
 from rl_utils.interfaces import Image
 
 logger = logging.getLogger(__name__)
@@ -59,7 +57,7 @@ class PictureWatch:
         """
         if self._changed_ns is None or not duplicate:
             self._changed_ns = t_ns
-            black = cv2.norm(image[::BLACK_STRIDE_PX], cv2.NORM_INF) < BLACK_LEVEL
+            black = bool(image[::BLACK_STRIDE_PX].max() < BLACK_LEVEL)
             self._seen_light |= not black
             if not black:
                 self._black_since_ns = None

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from rl_utils.cuts import CutDetector
 from rl_utils.data_batcher import GAP_NS, BatchSaver
 from rl_utils.habits import Habits, Wish
@@ -205,7 +203,7 @@ class _Recorder:
         self._count(int(self._saver.add(frame, inputs, segment=segment, flags=flags, events=events)))
         done.late += bool(flags & Flag.LATE)
         done.missed += tick.missed if tick is not None and not self._resumed else 0
-        done.pad_activity += self._previous is not None and not np.array_equal(self._previous, inputs.values)
+        done.pad_activity += self._previous is not None and self._previous.tobytes() != inputs.values.tobytes()
         self._previous = inputs.values
         self._resumed = False
         return flags

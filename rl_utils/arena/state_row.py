@@ -121,7 +121,8 @@ class StateRow:
             except AttributeError:  # a list
                 axes = rotation
             pieces += (body.position, body.linear_velocity, body.angular_velocity, axes)
-            on_ground = sum(car.wheels_with_contact) >= 3
+            one, two, three, four = car.wheels_with_contact
+            on_ground = (one and two and (three or four)) or (three and four and (one or two))
             air_s = car.air_time_since_jump
             late = air_s >= DOUBLE_JUMP_MAX_DELAY_S
             flipped, double, held = car.has_flipped, car.has_double_jumped, car.is_holding_jump

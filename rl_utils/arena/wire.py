@@ -176,25 +176,33 @@ class Taps:
     def __init__(self) -> None:
         self._held = REST.copy()
         self._tapped = REST.copy()
+        self._any = False
 
     def see(self, values: InputVector) -> None:
         """Take the next state into account. (19,) float32."""
-        begun = (values != self._held) & (values != REST) & _PRESSABLE
-        self._tapped[begun] = values[begun]
+        # Nearly always nothing but a stick has moved.
+        if values[_PRESSABLE].tobytes() != self._held[_PRESSABLE].tobytes():
+            begun = (values != self._held) & (values != REST) & _PRESSABLE
+            self._tapped[begun] = values[begun]
+            self._any = True
         self._held = values
 
     def take(self) -> InputVector:
         """The newest state with what was tapped since the last call. (19,) float32, a new array."""
         values = self._held.copy()
+        if not self._any:
+            return values
         gone = (values == REST) & (self._tapped != REST)
         values[gone] = self._tapped[gone]
         self._tapped[:] = REST
+        self._any = False
         return values
 
     def forget(self) -> None:
         """Everything at rest."""
         self._held = REST.copy()
         self._tapped[:] = REST
+        self._any = False
 
 
 _PRESSABLE: Final = np.array([control < N_BUTTONS or control in HATS for control in range(N_CONTROLS)])
