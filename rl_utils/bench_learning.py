@@ -11,6 +11,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from rl_utils.data_batcher import BatchSaver
 from rl_utils.dataset import make_samples
 from rl_utils.frame_store import FrameStore
 from rl_utils.interfaces import Frame, FrameInfo, Inputs, PadInfo
+from rl_utils.kept_memory import kept_memory
 from rl_utils.losses import BalancedLoss, LossFunction, article_loss
 from rl_utils.model import RocketNet, build_network, default_arguments, default_spec
 from rl_utils.optimisation import repeatable
@@ -77,13 +79,16 @@ def bench_train(seconds: float) -> list[dict[str, object]]:
     """
     rows: list[dict[str, object]] = []
     with repeatable(deterministic=True, threads=1):
-        for label, name, batch, plain in (
-            ("train RocketNet 480x270 as the article, batch 128", "rocketnet", ARTICLE_BATCH, True),
-            ("train RocketNet 480x270, batch 16", "rocketnet", 16, False),
-            ("train MotionNet 160x90, batch 64", "motion", BATCH, False),
-            ("train FoveaNet 2 x 160x90, batch 64", "fovea", BATCH, False),
+        for label, name, batch, plain, memory in (
+            ("train RocketNet 480x270 as the article, batch 128", "rocketnet", ARTICLE_BATCH, True, nullcontext()),
+            ("train RocketNet 480x270, batch 128", "rocketnet", ARTICLE_BATCH, False, kept_memory()),
+            ("train RocketNet 480x270, batch 16", "rocketnet", 16, False, kept_memory()),
+            ("train MotionNet 160x90, batch 64", "motion", BATCH, False, kept_memory()),
+            ("train FoveaNet 2 x 160x90, batch 64", "fovea", BATCH, False, kept_memory()),
+            ("train FoveaNet 2 x 160x90, batch 64, freed memory not kept", "fovea", BATCH, False, nullcontext()),
         ):
-            rows.append({"what": label} | _rate(_training(name, batch, plain=plain), seconds))
+            with memory:
+                rows.append({"what": label} | _rate(_training(name, batch, plain=plain), seconds))
         frame = _pictures()[0]
         for label, answer in _answers().items():
             rows.append({"what": label} | _latency(answer, frame, seconds))

@@ -651,7 +651,7 @@ class ScoreboardConfig:
 
     Every step is one of the project's own commands, printed as it runs, with its result kept in --out. In small, a
     quarter of an hour on 2 cores: --minutes-of-play 8 --seeds 1 --epochs 2 --article-epochs 1 --coach 1
-    --coach-minutes 2 --score-minutes 4. As it is, 3 to 5 hours.
+    --coach-minutes 2 --score-minutes 4. As it is, 2 to 4 hours.
     """
 
     out: Path
@@ -673,7 +673,7 @@ class ScoreboardConfig:
     train_options: tuple[str, ...] = ()
     """More options of train.py for plain, noise, coach and curves, without dashes: lr=5e-4 batch-size=128."""
     score_minutes: float = 30.0
-    """Simulated minutes for which each policy and driver plays, at least."""
+    """Simulated minutes for which each row's driver plays, at least; its training seeds share them."""
     seed: int = 960000
     """First of the held-out starts; all play the same ones."""
     only: tuple[ScoreboardPart, ...] = ()

@@ -44,9 +44,10 @@ class Scoreboard:
             words = tuple(str(self._out / "play" / w[5:]) if w.startswith("play:") else w for w in row.player)
             self._score(row.name, words)
             return
-        for seed in self._seeds(TRAININGS[row.training]):
+        seeds = self._seeds(TRAININGS[row.training])
+        for seed in seeds:
             policy = self._train(TRAININGS[row.training], seed)
-            self._score(f"{row.name}-seed{seed}", ("--checkpoint", policy, *row.player))
+            self._score(f"{row.name}-seed{seed}", ("--checkpoint", policy, *row.player), share=len(seeds))
 
     def measure_curves(self) -> None:
         """Score policies of less play and of fewer coach rounds, of the first training seed."""
@@ -125,9 +126,9 @@ class Scoreboard:
         self._steps.note(step, before + cost, frames=learnt["samples"], minutes=learnt["minutes"])
         return policy
 
-    def _score(self, name: str, player: Sequence[str | Path]) -> None:
+    def _score(self, name: str, player: Sequence[str | Path], *, share: int = 1) -> None:
         file = self._out / "scores" / f"{name}.json"
-        limits = ("--minutes", f"{self._config.score_minutes:g}", "--seed", str(self._config.seed))
+        limits = ("--minutes", f"{self._config.score_minutes / share:g}", "--seed", str(self._config.seed))
         step = Step(f"score-{name}", ("-m", "rl_utils.arena", "score", *player, *limits, "--json", file))
         if not self._steps.done(step.name):
             (cost,) = self._steps.run(step)

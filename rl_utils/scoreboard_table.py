@@ -231,8 +231,8 @@ def _markdown(
     titles = {row.name: row.title.strip() for row in ROWS}
     lines = [
         f"{time.strftime('%d %B %Y').lstrip('0')}, {machine}. Situation `benchmark`, held-out starts from seed "
-        f"{config.seed}, the same for all, at least {config.score_minutes:g} simulated minutes for each network or "
-        "driver. With several training seeds, the 95 % interval is for what seeds reach on average, on any starts.",
+        f"{config.seed}, the same for all, at least {config.score_minutes:g} simulated minutes for each row. "
+        "With several training seeds, the 95 % interval is for what seeds reach on average, on any starts.",
         "",
         _recipe(config),
         "",

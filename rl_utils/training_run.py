@@ -20,6 +20,7 @@ from rl_utils.console import progress
 from rl_utils.dataset import Samples, Weights, join_samples, make_samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
+from rl_utils.kept_memory import kept_memory
 from rl_utils.model import input_spec
 from rl_utils.optimisation import repeatable
 from rl_utils.preprocess import InputSpec, PreprocessSpec
@@ -114,6 +115,7 @@ def _run(
             return Outcome(Ending.INTERRUPTED, 0, 0, 0.0, {})
         with (
             repeatable(deterministic=config.deterministic, threads=config.threads),
+            kept_memory(),
             TrainingLog(config.out, step=state.step) if workers.leads else nullcontext(NoLog()) as log,
         ):
             trainer = Trainer(

@@ -83,6 +83,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "schedule",
         "training_run",
         "optimisation",
+        "kept_memory",
         "run_state",
         "selection",
         "speed",
