@@ -20,7 +20,7 @@ from rl_utils.checkpoint import load_checkpoint, restore_network
 from rl_utils.controls import BUTTONS, N_CONTROLS, REST, Control
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Image, InputVector, Policy
-from rl_utils.model import Network
+from rl_utils.network import Network
 from rl_utils.preprocess import ARTICLE_SPEC, History, to_tensor
 
 # Source of all five: the article's part on applying inputs.

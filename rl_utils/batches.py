@@ -38,12 +38,14 @@ class Batch:
         stacks: (B, channels, height, width) uint8 of pictures, or (B, moments * 24) float32 of states.
         targets: (B, 19) float32.
         states: (B, 24) float32, the arena's state; NaN where it is not known.
+        following: (B, plans, 19) float32, the targets of this moment and those after it; NaN past the segment's end.
         indices: (B,) int64, running indices.
     """
 
     stacks: NDArray[Any]
     targets: NDArray[np.float32]
     states: NDArray[np.float32]
+    following: NDArray[np.float32]
     indices: Indices
 
 
@@ -89,19 +91,20 @@ def augment(batch: Batch, variation: Variation) -> Batch:
     A shifted camera shows what a slightly wrong position looks like, which works like data of recoveries; all pictures
     of a stack move together, so that motion stays what it was. States have no pictures to shift.
     """
-    stacks, targets, states = batch.stacks, batch.targets, batch.states
+    stacks, targets, states, following = batch.stacks, batch.targets, batch.states, batch.following
     mirrored = np.flatnonzero(variation.mirrored)
     of_pictures = stacks.ndim > 2
     if len(mirrored):
-        targets, states = targets.copy(), states.copy()
+        targets, states, following = targets.copy(), states.copy(), following.copy()
         targets[mirrored] = mirror_inputs(targets[mirrored])
+        following[mirrored] = mirror_inputs(following[mirrored])
         states[mirrored] = mirrored_states(states[mirrored])
         if not of_pictures:
             stacks = stacks.copy()
             stacks[mirrored] = mirrored_states(stacks[mirrored])
     if of_pictures and (len(mirrored) or variation.shifts.any()):
         stacks = _moved(stacks, variation)
-    return Batch(stacks, targets, states, batch.indices)
+    return Batch(stacks, targets, states, following, batch.indices)
 
 
 def mirror_inputs(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -150,6 +153,7 @@ class Batches:
         augmentation: How pictures are varied in training, and the right answers with them.
         looks: How else they may look.
         seed: Of order and variation.
+        plans: Of how many moments, from each one on, the targets are wanted.
 
     Attributes:
         spec: What the pictures look like.
@@ -163,8 +167,10 @@ class Batches:
         augmentation: Augmentation,
         looks: Looks = AS_RECORDED,
         seed: int,
+        plans: int = 0,
     ) -> None:
         self._store = store
+        self._plans = plans
         self.spec = store.spec
         self._samples = samples
         self._augmentation = augmentation
@@ -175,7 +181,16 @@ class Batches:
         """The moments as they were."""
         samples = self._samples
         stacks = self._store.stacks(indices, samples.firsts[indices])
-        return Batch(stacks, samples.targets[indices], samples.states[indices], indices)
+        following = self._following(indices)
+        return Batch(stacks, samples.targets[indices], samples.states[indices], following, indices)
+
+    def _following(self, indices: Indices) -> NDArray[np.float32]:
+        """(B, plans, 19)."""
+        samples = self._samples
+        later = indices[:, None] + np.arange(self._plans)
+        inside = np.minimum(later, len(samples.targets) - 1)
+        same = (later == inside) & (samples.firsts[inside] == samples.firsts[indices][:, None])
+        return np.where(same[..., None], samples.targets[inside], np.float32(np.nan))
 
     def in_order(self, indices: Indices, size: int) -> Iterator[Batch]:
         """All of `indices`, as they were, `size` at a time; made ahead by a thread."""

@@ -179,7 +179,7 @@ def _training(name: str, batch: int, *, plain: bool) -> Iterator[int]:
 def _answers() -> dict[str, Callable[[NDArray[np.uint8]], object]]:
     rocket = RocketNet().eval()
     policies = {}
-    for name in ("rocketnet", "motion", "fovea"):
+    for name in ("rocketnet", "motion", "fovea", "temporal"):
         spec = default_spec(name, 30)
         network = build_network(name, default_arguments(name, spec))
         policies[name] = NetworkPolicy(network, spec, fps=30, capture_size=(480, 270))
@@ -193,6 +193,7 @@ def _answers() -> dict[str, Callable[[NDArray[np.uint8]], object]]:
         "answer RocketNet 480x270, ours": policies["rocketnet"].act,
         "answer MotionNet from 480x270, ours": policies["motion"].act,
         "answer FoveaNet from 480x270, ours": policies["fovea"].act,
+        "answer TemporalNet from 480x270, ours": policies["temporal"].act,
     }
 
 

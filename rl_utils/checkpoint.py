@@ -21,7 +21,8 @@ import torch
 from rl_utils import __version__
 from rl_utils.controls import LAYOUT_VERSION
 from rl_utils.errors import UserError
-from rl_utils.model import DECODING, Network, build_network
+from rl_utils.model import DECODING, build_network
+from rl_utils.network import Network
 from rl_utils.policy import NetworkPolicy, StatePolicy
 from rl_utils.preprocess import ARTICLE_SPEC, InputSpec, read_spec
 from rl_utils.state_input import StateSpec

@@ -190,7 +190,7 @@ class CollectConfig:
         return None if self.seconds is None else max(1, round(self.seconds * self.fps))
 
 
-ModelName = Literal["fovea", "motion", "rocketnet", "state"]
+ModelName = Literal["fovea", "motion", "temporal", "rocketnet", "state"]
 LossName = Literal["balanced", "article"]
 
 
@@ -218,9 +218,9 @@ class TrainConfig:
     """Run folder: checkpoints, model card, metrics, TensorBoard logs."""
     model: ModelName = "fovea"
     """fovea, the default, sees three moments, and the middle of the picture a second time, larger; where recordings
-    hold the state (the arena's), it also learns what pictures say about car and ball. motion has neither; rocketnet is
-    the article's network, exactly; state learns from the practice arena's state instead of pictures, as an upper bound
-    for them."""
+    hold the state (the arena's), it also learns what pictures say about car and ball. motion has neither; temporal, for
+    GPUs, looks at a second of play and plans the next inputs; rocketnet is the article's network, exactly; state learns
+    from the practice arena's state instead of pictures, as an upper bound for them."""
     loss: LossName = "balanced"
     """balanced is corrected; article is the article's own."""
     epochs: int = 5

@@ -14,7 +14,8 @@ from rl_utils.controls import N_BUTTONS, N_CONTROLS
 from rl_utils.dataset import Samples
 from rl_utils.losses import LossFunction
 from rl_utils.metrics import constant_inputs, report
-from rl_utils.model import Network, decode, predict
+from rl_utils.model import decode, predict
+from rl_utils.network import Network
 from rl_utils.preprocess import to_tensor
 from rl_utils.press_metrics import press_table
 from rl_utils.state_input import StateSpec

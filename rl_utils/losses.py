@@ -23,7 +23,8 @@ from torch.nn import functional as F
 
 from rl_utils.controls import AXES, BUTTONS, N_BUTTONS, N_CONTROLS
 from rl_utils.errors import UserError
-from rl_utils.state_features import StateFeatures
+from rl_utils.state_features import FEATURES, StateFeatures
+from rl_utils.temporal import place_loss, plan
 
 FOCAL_GAMMA: Final = 2.0
 FOCAL_ALPHA: Final = 0.25
@@ -34,6 +35,8 @@ SPREAD_FLOOR: Final = 0.1
 CLAMP: Final = 1e-7
 """Source of the seven above: the article's compute_improved_loss."""
 
+PLACES_WEIGHT: Final = 0.3
+"""Of where axes stand, beside their values, so that both begin about equally large. Not tuned."""
 MAX_PRESS_WEIGHT: Final = 10.0
 """A button pressed in less than 1 % of the frames is weighted no further: noise would be learnt."""
 
@@ -120,7 +123,7 @@ def belief_loss(outputs: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
     """How far what a network believes the state to be is from what it was.
 
     Args:
-        outputs: (B, 19 + features) of a network that says so.
+        outputs: (B, 19 + `FEATURES` or more) of a network that says so.
         states: (B, 24) float32, the arena's state; NaN where it is not known.
 
     Returns:
@@ -130,8 +133,30 @@ def belief_loss(outputs: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
     if not known.any():
         return outputs.new_zeros(())
     right = StateFeatures()(states[known])
-    error = F.smooth_l1_loss(outputs[known, N_CONTROLS:], right, beta=SMOOTH_L1_BETA, reduction="sum")
+    believed = outputs[known, N_CONTROLS : N_CONTROLS + FEATURES]
+    error = F.smooth_l1_loss(believed, right, beta=SMOOTH_L1_BETA, reduction="sum")
     return error / len(outputs)
+
+
+def plan_loss(outputs: torch.Tensor, following: torch.Tensor, loss: LossFunction) -> torch.Tensor:
+    """How far a plan is from what was pressed.
+
+    Args:
+        outputs: (B, ...) of a network that plans.
+        following: (B, plans, 19) float32, the right inputs of this tick and those after it; NaN past a segment's end.
+        loss: Measures the ticks after this one, which it has measured already.
+
+    Returns:
+        Scalar: `loss` of the later ticks, and of all ticks the cross-entropy of where axes stand.
+    """
+    said = plan(outputs)
+    known = following.isfinite().all(dim=2)
+    places = place_loss(said.places[known], following[known][:, AXES])
+    later = known.clone()
+    later[:, 0] = False
+    if not later.any():
+        return PLACES_WEIGHT * places
+    return PLACES_WEIGHT * places + loss(said.ticks[later], following[later]).total
 
 
 def make_loss(name: str, targets: NDArray[np.float32]) -> LossFunction:

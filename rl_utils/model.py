@@ -8,6 +8,7 @@ a network that also says what it believes the state to be, says so in further co
   instead of pooling it, because where the ball is on the screen is what steering needs.
 - `FoveaNet` also sees the middle of the picture larger, because a distant ball is two pixels wide, and learns what the
   pictures say about car and ball where recordings hold the state (the arena's do): inputs alone hardly teach it.
+- `TemporalNet` (in `temporal`), for GPUs, looks at a second of play and plans the next inputs.
 - `StateNet` sees no pictures but the arena's state: the upper bound for what pictures can teach.
 """
 
@@ -25,9 +26,11 @@ from torch import nn
 from rl_utils.controls import AXES, BUTTONS, N_AXES, N_BUTTONS, N_CONTROLS
 from rl_utils.errors import UserError
 from rl_utils.interfaces import InputVector
-from rl_utils.preprocess import ARTICLE_SPEC, InputSpec, PreprocessSpec, fovea_spec, motion_spec
+from rl_utils.network import Network
+from rl_utils.preprocess import ARTICLE_SPEC, InputSpec, PreprocessSpec, fovea_spec, motion_spec, temporal_spec
 from rl_utils.state_features import FEATURES, StateFeatures
 from rl_utils.state_input import StateSpec, state_spec
+from rl_utils.temporal import TemporalNet
 
 BUTTON_THRESHOLD: Final = 0.5
 """A button is pressed at this probability. Used by `decode` only; everybody else calls `decode`."""
@@ -73,31 +76,6 @@ def decode(prediction: Prediction) -> InputVector:
     inputs[..., BUTTONS] = prediction.pressed >= BUTTON_THRESHOLD
     inputs[..., AXES] = prediction.axes
     return inputs
-
-
-class Network(nn.Module):
-    """The form all networks share; the attributes' names are those of the article's checkpoints.
-
-    Attributes:
-        conv_backbone: Pictures → maps (states → features).
-        backbone: Flattened maps → what both heads look at.
-        binary_head: The last layer for buttons.
-        analog_head: The last layers for axes; end in a sigmoid.
-        looks: How many times as many channels as `conv_backbone` takes it sees.
-    """
-
-    looks: int = 1
-    conv_backbone: nn.Sequential
-    backbone: nn.Sequential
-    binary_head: nn.Linear
-    analog_head: nn.Sequential
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, channels, H, W) float32 in [0, 1] → (B, 19): 11 button logits, 8 axis values in [0, 1]."""
-        return self._heads(self.backbone(self.conv_backbone(images).flatten(1)))
-
-    def _heads(self, features: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self.binary_head(features), self.analog_head(features)], dim=1)
 
 
 class RocketNet(Network):
@@ -277,7 +255,8 @@ def default_spec(name: str, fps: float) -> PreprocessSpec:
     """What a new network of pictures is shown, for recordings of `fps` Hz."""
     if name == "rocketnet":
         return ARTICLE_SPEC
-    return fovea_spec(fps) if name == "fovea" else motion_spec(fps)
+    specs = {"fovea": fovea_spec, "temporal": temporal_spec}
+    return specs.get(name, motion_spec)(fps)
 
 
 def default_arguments(name: str, spec: InputSpec) -> dict[str, Any]:
@@ -286,6 +265,8 @@ def default_arguments(name: str, spec: InputSpec) -> dict[str, Any]:
         return {"moments": len(spec.offsets), "width": 256, "dropout": 0.1}
     if name == "rocketnet":
         return {}
+    if name == "temporal":
+        return {"moments": len(spec.offsets), "width": spec.width, "height": spec.height}
     return {"channels": spec.channels, "width": spec.width, "height": spec.height, "dropout": 0.3}
 
 
@@ -299,6 +280,7 @@ def build_network(name: str, arguments: Mapping[str, Any]) -> Network:
         "rocketnet": RocketNet,
         "motion": MotionNet,
         "fovea": FoveaNet,
+        "temporal": TemporalNet,
         "state": StateNet,
     }
     if name not in kinds:

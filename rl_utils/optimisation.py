@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from rl_utils.model import Network
+from rl_utils.network import Network
 
 HEAD_RATIO: Final = 2.0
 """Source: the article scales the button head's gradient down when it is more than twice the stick head's."""

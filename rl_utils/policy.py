@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from rl_utils.interfaces import Image, InputVector, Policy
-from rl_utils.model import Network, Prediction, decode, predict
+from rl_utils.model import Prediction, decode, predict
+from rl_utils.network import Network
 from rl_utils.preprocess import History, PreprocessSpec, Stack, to_tensor
 from rl_utils.state_input import StateHistory, StateSpec
 

@@ -171,6 +171,22 @@ def fovea_spec(fps: float) -> PreprocessSpec:
     return dataclasses.replace(motion_spec(fps), fovea=FOVEA)
 
 
+TEMPORAL_S: Final = (0, 1 / 15, 2 / 15, 1 / 5, 1 / 3, 1 / 2, 3 / 4, 1)
+"""How long ago TemporalNet's moments were: densely what just moved, sparsely where it came from."""
+
+
+def temporal_spec(fps: float) -> PreprocessSpec:
+    """What TemporalNet sees: eight moments of the last second in colour, each with its middle 2.4 times as large.
+
+    Args:
+        fps: Rate of the recordings in Hz.
+    """
+    offsets: list[int] = []
+    for ago in TEMPORAL_S:
+        offsets.append(max(round(ago * fps), offsets[-1] + 1 if offsets else 0))
+    return PreprocessSpec(width=160, height=90, offsets=tuple(offsets), older="rgb", fovea=FOVEA)
+
+
 def shrink(image: Image, spec: PreprocessSpec) -> Planes:
     """Bring a picture to model size.
 

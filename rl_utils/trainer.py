@@ -22,7 +22,7 @@ from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.held_out import HeldOut
 from rl_utils.looks import Looks
-from rl_utils.losses import belief_loss, make_loss
+from rl_utils.losses import belief_loss, make_loss, plan_loss
 from rl_utils.metrics import accuracy
 from rl_utils.model import build_network, decode, default_arguments, predict
 from rl_utils.model_card import write_model_card
@@ -127,7 +127,8 @@ class Trainer:
         self._samples = samples
         how = Augmentation(mirror=config.mirror, shift_px=config.shift_px)
         looks = Looks(config.colour, config.blur, config.drop_past)
-        self._batches = Batches(store, samples, augmentation=how, looks=looks, seed=config.seed)
+        plans = self._network.plans
+        self._batches = Batches(store, samples, augmentation=how, looks=looks, seed=config.seed, plans=plans)
         self._per_pass = steps_per_pass(config, samples, self._workers.count)
         self._log_every = min(LOG_EVERY, self._per_pass)
         self._loss = make_loss(config.loss, samples.targets[samples.train])
@@ -248,6 +249,10 @@ class Trainer:
                     belief = belief_loss(outputs, torch.from_numpy(batch.states).to(self._device))
                     total = total + self._config.belief_weight * belief
                     measured["belief_loss"] = measured.get("belief_loss", 0.0) + float(belief.detach()) / len(group)
+                if network.plans:
+                    planned = plan_loss(outputs, torch.from_numpy(batch.following).to(self._device), self._loss)
+                    total = total + planned
+                    measured["plan_loss"] = measured.get("plan_loss", 0.0) + float(planned.detach()) / len(group)
                 if not math.isfinite(float(total.detach())):
                     self._give_up(batch, f"The loss is {value}")
                 (total / len(group)).backward()  # type: ignore[no-untyped-call]

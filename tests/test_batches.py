@@ -38,7 +38,8 @@ def random_batch(count: int = 64, channels: int = 5) -> Batch:
     chance = np.random.default_rng(1)
     stacks = chance.integers(0, 256, (count, channels, 12, 20), np.uint8)
     inputs, states = (chance.random((count, n)).astype(np.float32) for n in (len(Control), len(OBS_NAMES)))
-    return Batch(stacks, inputs, states, np.arange(count))
+    following = chance.random((count, 3, len(Control))).astype(np.float32)
+    return Batch(stacks, inputs, states, following, np.arange(count))
 
 
 def test_pictures_and_inputs_are_mirrored_together() -> None:

@@ -84,6 +84,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "training_run",
         "optimisation",
         "kept_memory",
+        "network",
+        "temporal",
         "run_state",
         "selection",
         "speed",

@@ -13,7 +13,6 @@ from rl_utils.controls import AXES, BUTTONS, N_AXES, N_BUTTONS, N_CONTROLS
 from rl_utils.errors import UserError
 from rl_utils.model import (
     MotionNet,
-    Network,
     Prediction,
     RocketNet,
     build_network,
@@ -22,10 +21,12 @@ from rl_utils.model import (
     default_spec,
     predict,
 )
+from rl_utils.network import Network
 from rl_utils.preprocess import to_tensor
 from rl_utils.state_features import FEATURES
+from rl_utils.temporal import PLACES, PLAN_TICKS
 
-NAMES = ("motion", "fovea", "rocketnet")
+NAMES = ("motion", "fovea", "temporal", "rocketnet")
 
 
 def make(name: str, seed: int = 0) -> Network:
@@ -169,7 +170,8 @@ def test_outputs_are_logits_then_values(name: str) -> None:
     """Heads in another order, or buttons without logits, would break the loss and every reader."""
     spec = default_spec(name, 30)
     outputs = make(name).eval()(torch.rand(3, spec.channels, spec.height, spec.width) * 50)
-    assert outputs.shape == (3, N_CONTROLS + (FEATURES if name == "fovea" else 0))
+    more = {"fovea": FEATURES, "temporal": FEATURES + PLAN_TICKS * (N_CONTROLS + N_AXES * PLACES)}
+    assert outputs.shape == (3, N_CONTROLS + more.get(name, 0))
     assert bool((outputs[:, AXES] >= 0).all())
     assert bool((outputs[:, AXES] <= 1).all())
     assert float(outputs[:, BUTTONS].detach().min()) < 0
