@@ -11,6 +11,7 @@ import ctypes
 import functools
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from rl_utils.session_folder import sync_folder
 
 COLUMN_CHUNK_ROWS: Final = 256
 JPEG_CHUNK_BYTES: Final = 1 << 17
+AT_ONCE: Final = 64
+"""So many pictures wait for a flush at most."""
 SYNC_FILE_RANGE_WRITE: Final = 2
 """Source: linux/fs.h."""
 CACHED_FLUSHES: Final = 8
@@ -123,7 +126,7 @@ class BatchFile:
         self._descriptor = os.open(begun, os.O_RDONLY)
         self._rows: list[Row] = []
         self._events: list[PadEvent] = []
-        self._jpegs: list[bytes] = []
+        self._pictures: list[bytes] = []
         self._jpeg_end = 0
         self._stored_rows = 0
         self._ends: deque[int] = deque([0])
@@ -197,15 +200,12 @@ class BatchFile:
             events: Raw pad events since the previous sample.
 
         Raises:
-            OSError: The disk is full or gone; samples before this one are unharmed.
+            OSError: The disk is full or gone; samples before the last flush are unharmed.
         """
-        if self._spec.codec == "gzip":
+        self._pictures.append(encoded)
+        if len(self._pictures) >= AT_ONCE and self._spec.codec == "gzip":
             with _as_os_error(self.part):
-                # As `resize`, which first asks HDF5 for what we know: 20 µs.
-                self._frames.id.set_extent((self.samples + 1, *self._frame_shape))
-                self._frames.id.write_direct_chunk((self.samples, 0, 0, 0), encoded)
-        else:
-            self._jpegs.append(encoded)
+                self._store_chunks()
         self._rows.append(row)
         self._events += events
         self.samples += 1
@@ -236,19 +236,34 @@ class BatchFile:
                 os.posix_fadvise(self._descriptor, start, length, os.POSIX_FADV_DONTNEED)
 
     def _store(self) -> None:
-        self._store_jpegs()
+        if self._spec.codec == "gzip":
+            self._store_chunks()
+        else:
+            self._store_jpegs()
         self._store_rows()
         self._store_events()
 
-    def _store_jpegs(self) -> None:
-        if not self._jpegs:
+    def _store_chunks(self) -> None:
+        """All at once: alone, each picture finds HDF5's code gone from the processor's cache."""
+        if not self._pictures:
             return
-        lengths = np.array([len(jpeg) for jpeg in self._jpegs], np.int64)
+        first = len(self._frames)
+        # As `resize`, which first asks HDF5 for what we know.
+        self._frames.id.set_extent((first + len(self._pictures), *self._frame_shape))
+        for place, encoded in enumerate(self._pictures, start=first):
+            self._frames.id.write_direct_chunk((place, 0, 0, 0), encoded)
+            time.sleep(0)  # the loop that records may want the interpreter
+        self._pictures = []
+
+    def _store_jpegs(self) -> None:
+        if not self._pictures:
+            return
+        lengths = np.array([len(jpeg) for jpeg in self._pictures], np.int64)
         ends = self._jpeg_end + np.cumsum(lengths)
-        self._columns[schema.JPEG].extend(np.frombuffer(b"".join(self._jpegs), np.uint8))
+        self._columns[schema.JPEG].extend(np.frombuffer(b"".join(self._pictures), np.uint8))
         self._columns[schema.JPEG_INDEX].extend(np.stack([ends - lengths, lengths], axis=1))
         self._jpeg_end = int(ends[-1])
-        self._jpegs = []
+        self._pictures = []
 
     def _store_rows(self) -> None:
         rows = self._rows
