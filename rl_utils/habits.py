@@ -57,6 +57,8 @@ class Chords:
 
     def update(self, values: InputVector) -> Sequence[Wish]:
         """What is asked for by inputs (19,) float32; a chord that stays held asks once."""
+        if not self._chords:
+            return ()
         held = {wish for wish, controls in self._chords.items() if (values[controls] > PRESSED).all()}
         asked = [wish for wish in Wish if wish in held - self._held]
         self._held = held

@@ -15,6 +15,7 @@ from rl_utils.controls import NAMES, REST
 from rl_utils.interfaces import Flag, Image, InputVector
 from rl_utils.recordings import Recording
 
+_LATE, _DUPLICATE = int(Flag.LATE), int(Flag.DUPLICATE)
 PIXEL_STRIDE: Final = 8
 """Of pictures every 8th row is compared: a moving ball still shows."""
 BLACK_LEVEL: Final = 12
@@ -164,8 +165,8 @@ class QualityMonitor:
         previous_ns = t_ns if self._last_ns is None else self._last_ns
         gap = self._update_time(t_ns)
         self._samples += 1
-        self._late += bool(flags & Flag.LATE)
-        self._duplicates += bool(flags & Flag.DUPLICATE)
+        self._late += bool(flags & _LATE)
+        self._duplicates += bool(flags & _DUPLICATE)
         self._burst.append((values.copy(), gap, previous_ns, t_ns))
         if len(self._burst) >= BURST:
             self._update_inputs()

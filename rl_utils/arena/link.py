@@ -199,11 +199,10 @@ class ArenaPad(ControllerSource):
         while self._waiting and self._waiting[0].inputs.t_ns <= t_ns:
             self._step(self._waiting.popleft())
         newest = self._newest.inputs
-        values, labels = self._taps.take(), self._label_taps.take()
         return Inputs(
-            values=values,
+            values=self._taps.take(),
             t_ns=newest.t_ns,
-            labels=None if newest.labels is None else labels,
+            labels=None if newest.labels is None else self._label_taps.take(),
             state=newest.state,
             episode=newest.episode,
             source=newest.source,
