@@ -111,3 +111,23 @@ def test_everything_is_paired_with_what_it_needs() -> None:
     assert TRAININGS["quarter"].options(config) == ["--epochs", "12"], "as many steps as with all of the play"
     more = dataclasses.replace(config, article_epochs=25)
     assert TRAININGS["article"].options(more)[-2:] == ["--epochs", "25"]
+
+
+def test_a_rows_seeds_share_its_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty minutes for every seed would be half of the work, and less than thirty for a row too few."""
+    asked: dict[str, float] = {}
+
+    def run(_: Steps, *steps: Step) -> list[Cost]:
+        for step in steps:
+            if "--minutes" in step.words:
+                asked[step.name] = float(str(step.words[step.words.index("--minutes") + 1]))
+        return [Cost(1, 1)] * len(steps)
+
+    monkeypatch.setattr(Steps, "run", run)
+    monkeypatch.setattr(scoreboard.Scoreboard, "_train", lambda *_: tmp_path / "policy.pt")
+    rows = {row.name: row for row in ROWS}
+    board = scoreboard.Scoreboard(ScoreboardConfig(out=tmp_path, seeds=3, article_seeds=2, score_minutes=30))
+    for name in ("idle", "coach", "article-fixed"):
+        board.measure(rows[name])
+    coach = {f"score-coach-seed{seed}": 10.0 for seed in (1, 2, 3)}
+    assert asked == {"score-idle": 30.0, **coach, "score-article-fixed-seed1": 15.0, "score-article-fixed-seed2": 15.0}
