@@ -59,13 +59,16 @@ def test_a_checkpoint_drives_the_arenas_car_through_the_kernel_and_kill_9_stops_
         until(lambda: seen.append(arena.at(time.monotonic_ns())) or seen[-1].state is not None)
         assert not is_fast(), "nobody drives yet"
         with running(["eval.py", "--checkpoint", str(checkpoint), *options]) as child:
-            until(is_fast)
             witness = Witness()
+            # In this order: the ball may have pushed the car before anybody drove it.
+            until(lambda: witness.state()[Control.EAST] == 1.0)
+            until(is_fast)
             begun = time.monotonic()
             while time.monotonic() < begun + 4:
                 seen.append(arena.at(time.monotonic_ns()))
                 time.sleep(0.02)
             assert witness.state()[Control.EAST] == 1.0, "boost is held when the process is killed"
+            assert child.poll() is None
             child.send_signal(signal.SIGKILL)
             child.wait()
             until(witness.is_gone)
