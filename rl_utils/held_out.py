@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rl_utils.batches import Batches
 from rl_utils.controls import N_BUTTONS, N_CONTROLS
 from rl_utils.dataset import Samples
-from rl_utils.losses import LossFunction
+from rl_utils.losses import LossFunction, belief_loss
 from rl_utils.metrics import constant_inputs, report
 from rl_utils.model import decode, predict
 from rl_utils.network import Network
@@ -57,6 +57,8 @@ class HeldOut:
     ) -> dict[str, Any] | None:
         """Losses, `metrics.report` and, as `presses`, `press_table`, the same in every process; None when stopped.
 
+        Of a network that says what it believes the state to be, `belief_loss` is the mean where the state is known.
+
         Args:
             network: In evaluation mode.
             stop: Asked at every batch, when this process is alone: others would wait for its answers.
@@ -64,7 +66,7 @@ class HeldOut:
             step: Of training, for the log.
         """
         workers, indices = self._workers, self._indices
-        inputs, sums = [np.empty((0, N_CONTROLS), np.float32)], np.zeros(3)
+        inputs, sums = [np.empty((0, N_CONTROLS), np.float32)], np.zeros(4)
         pressed = [np.empty((0, N_BUTTONS), np.float32)]
         for batch in self._batches.in_order(indices[workers.part], self._size):
             if workers.count == 1 and stop():
@@ -72,10 +74,12 @@ class HeldOut:
             with torch.inference_mode():
                 outputs = network(to_tensor(batch.stacks, self._batches.spec, workers.device))
                 loss = self._loss(outputs, torch.from_numpy(batch.targets).to(workers.device))
+                states = torch.from_numpy(batch.states).to(workers.device)
+                belief = float(belief_loss(outputs, states)) if network.believes else 0.0
             prediction = predict(outputs)
             inputs.append(decode(prediction))
             pressed.append(prediction.pressed)
-            sums += [len(batch.indices) * float(part) for part in (loss.total, loss.buttons, loss.axes)]
+            sums += [len(batch.indices) * float(part) for part in (loss.total, loss.buttons, loss.axes, belief)]
         answers = np.empty((len(indices), N_CONTROLS), np.float32)
         probability = np.empty((len(indices), N_BUTTONS), np.float32)
         mine = (np.concatenate(inputs), np.concatenate(pressed))
@@ -83,7 +87,10 @@ class HeldOut:
             answers[rank :: workers.count], probability[rank :: workers.count] = answer, chance
         self._show(answers, log, step)
         means = workers.exchange(sums.tolist()).sum(axis=0) / len(indices)
-        losses = dict(zip(("loss", "button_loss", "axis_loss"), means.tolist(), strict=True))
+        losses = dict(zip(("loss", "button_loss", "axis_loss"), means[:3].tolist(), strict=True))
+        known = float(np.isfinite(self._samples.states[indices]).all(axis=1).mean())
+        if network.believes and known > 0:
+            losses["belief_loss"] = float(means[3]) / known
         targets, previous = self._samples.targets[indices], self._samples.previous[indices]
         found = report(answers, targets, previous, self._constant)
         found["presses"] = press_table(answers, probability, targets, previous)

@@ -165,6 +165,7 @@ class FoveaNet(Network):
     """
 
     looks = 2
+    believes = True
 
     def __init__(self, *, channels: int, width: int, height: int, dropout: float = 0.3) -> None:
         super().__init__()

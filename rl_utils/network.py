@@ -15,10 +15,12 @@ class Network(nn.Module):
         binary_head: The last layer for buttons.
         analog_head: The last layers for axes; end in a sigmoid.
         looks: How many times as many channels as `conv_backbone` takes it sees.
+        believes: Whether its answer goes on with what it believes the state to be.
         plans: Of how many ticks, from this one on, it says what is to be pressed, for learning; 0: of this one only.
     """
 
     looks: int = 1
+    believes: bool = False
     plans: int = 0
     conv_backbone: nn.Sequential
     backbone: nn.Sequential

@@ -57,6 +57,7 @@ class TemporalNet(Network):
         dropout: In the transformer.
     """
 
+    believes = True
     plans = PLAN_TICKS
     _standing: torch.Tensor
 

@@ -16,7 +16,6 @@ from rl_utils.batches import Augmentation, Batch, Batches, grouped
 from rl_utils.checkpoint import Checkpoint, save_checkpoint, write_whole
 from rl_utils.config import TrainConfig, config_table
 from rl_utils.console import Progress
-from rl_utils.controls import N_CONTROLS
 from rl_utils.dataset import Samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
@@ -32,7 +31,7 @@ from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import Pace, StepSchedule, TimeSchedule, steps_per_pass
 from rl_utils.selection import play_trial, standing
 from rl_utils.speed import FastForward
-from rl_utils.training_log import TRAIN_COLUMNS, NoLog, TrainingLog
+from rl_utils.training_log import BELIEF_COLUMN, TRAIN_COLUMNS, NoLog, TrainingLog
 from rl_utils.workers import Workers, use_global_statistics
 
 BETA2: Final = 0.999
@@ -245,7 +244,7 @@ class Trainer:
                 loss = self._loss(outputs, torch.from_numpy(batch.targets).to(self._device))
                 value = float(loss.total.detach())
                 total = loss.total
-                if outputs.shape[1] > N_CONTROLS and self._config.belief_weight > 0:
+                if network.believes and self._config.belief_weight > 0:
                     belief = belief_loss(outputs, torch.from_numpy(batch.states).to(self._device))
                     total = total + self._config.belief_weight * belief
                     measured["belief_loss"] = measured.get("belief_loss", 0.0) + float(belief.detach()) / len(group)
@@ -319,6 +318,8 @@ class Trainer:
             **{name: held_out["policy"][name] for name in ("button_accuracy", "axis_accuracy")},
             **{name: held_out["policy"][name] for name in ("axis_accuracy_strict", "all_right")},
         }
+        if BELIEF_COLUMN in held_out:
+            row[BELIEF_COLUMN] = held_out[BELIEF_COLUMN]
         state.sums, state.counts = {}, {}
         self._log.scalars({f"held-out/{k}": v for k, v in row.items() if k not in ("epoch", "step")}, state.step)
         self._log.scalars({k.replace("_", "/", 1): v for k, v in played.items()}, state.step)

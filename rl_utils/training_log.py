@@ -42,7 +42,9 @@ HELD_OUT_COLUMNS: Final = (
 )
 COLUMNS: Final = ("epoch", "step", "seconds", "lr", "samples_per_s", *TRAIN_COLUMNS, *HELD_OUT_COLUMNS)
 """Of metrics.csv: one row per pass. The first three of training are means over the pass, the others held-out play.
-Where the arena decides (`selection`), its `PLAYED_COLUMNS` follow."""
+Where a network's belief about the state can be measured, `BELIEF_COLUMN` follows, and where the arena decides
+(`selection`), its `PLAYED_COLUMNS`."""
+BELIEF_COLUMN: Final = "belief_loss"
 
 
 class TrainingLog:
@@ -131,8 +133,8 @@ class TrainingLog:
             UserError: The disk is full.
         """
         text = io.StringIO()
-        played = [name for name in PLAYED_COLUMNS if any(name in row for row in rows)]
-        writer = csv.DictWriter(text, [*COLUMNS, *played], lineterminator="\n")
+        further = [name for name in (BELIEF_COLUMN, *PLAYED_COLUMNS) if any(name in row for row in rows)]
+        writer = csv.DictWriter(text, [*COLUMNS, *further], lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
         write_whole(self._folder / "metrics.csv", text.getvalue().encode())

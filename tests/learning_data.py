@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from rl_utils.arena.obs_layout import OBS_NAMES
 from rl_utils.controls import REST, Control
 from rl_utils.data_batcher import BatchSaver
 from rl_utils.interfaces import Frame, FrameInfo, Inputs, PadInfo, Source
@@ -50,6 +51,7 @@ def record(
     source: Source = Source.HUMAN,
     sources: np.ndarray | None = None,
     flags: np.ndarray | None = None,
+    states: np.ndarray | None = None,
 ) -> Path:
     """Write one session; returns its folder."""
     count, height, width = frames.shape[:3]
@@ -58,7 +60,7 @@ def record(
         fps=fps,
         size=(width, height),
         frames=FrameInfo(title="test", native_size=(width, height)),
-        pad=PadInfo(name="test"),
+        pad=PadInfo(name="test", state_names=() if states is None else OBS_NAMES),
         batch_size=1000,
         block=True,
     ) as saver:
@@ -68,6 +70,7 @@ def record(
                 inputs[i],
                 t_ns,
                 labels=None if labels is None else labels[i],
+                state=None if states is None else states[i],
                 episode=0 if episodes is None else int(episodes[i]),
                 source=source if sources is None else Source(int(sources[i])),
             )
