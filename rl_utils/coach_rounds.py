@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
     from rl_utils.policy import NetworkPolicy, StatePolicy
 
-PIECE_S: Final = 60.0
-"""Play time of one session: between two of them a round can be stopped."""
+PIECE_S: Final = 30.0
+"""Play time of one session: between two of them a round can be stopped, and processes have about as many each."""
 FIRST_SEED: Final = 500_000
 SEEDS_PER_ROUND: Final = 20_000
 SEEDS_PER_PIECE: Final = 100
-"""More starts than a minute can have."""
+"""More starts than a piece can have."""
 SITUATION: Final = "training"
 
 
