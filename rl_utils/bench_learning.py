@@ -11,7 +11,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +34,7 @@ from rl_utils.optimisation import repeatable
 from rl_utils.policy import NetworkPolicy
 from rl_utils.preprocess import ARTICLE_SPEC, PreprocessSpec, motion_spec, to_tensor
 from rl_utils.recordings import open_recordings
+from rl_utils.speed import Amp, FastForward
 
 COUNT: Final = 200
 """Samples of the test recording: seven seconds of play."""
@@ -79,16 +79,18 @@ def bench_train(seconds: float) -> list[dict[str, object]]:
     """
     rows: list[dict[str, object]] = []
     with repeatable(deterministic=True, threads=1):
-        for label, name, batch, plain, memory in (
-            ("train RocketNet 480x270 as the article, batch 128", "rocketnet", ARTICLE_BATCH, True, nullcontext()),
-            ("train RocketNet 480x270, batch 128", "rocketnet", ARTICLE_BATCH, False, kept_memory()),
-            ("train RocketNet 480x270, batch 16", "rocketnet", 16, False, kept_memory()),
-            ("train MotionNet 160x90, batch 64", "motion", BATCH, False, kept_memory()),
-            ("train FoveaNet 2 x 160x90, batch 64", "fovea", BATCH, False, kept_memory()),
-            ("train FoveaNet 2 x 160x90, batch 64, freed memory not kept", "fovea", BATCH, False, nullcontext()),
+        plain = _training("rocketnet", ARTICLE_BATCH, plain=True)
+        rows.append({"what": "train RocketNet 480x270 as the article, batch 128"} | _rate(plain, seconds))
+        for label, name, batch in (
+            ("train RocketNet 480x270, batch 128", "rocketnet", ARTICLE_BATCH),
+            ("train RocketNet 480x270, batch 16", "rocketnet", 16),
+            ("train MotionNet 160x90, batch 64", "motion", BATCH),
+            ("train FoveaNet 2 x 160x90, batch 64", "fovea", BATCH),
         ):
-            with memory:
-                rows.append({"what": label} | _rate(_training(name, batch, plain=plain), seconds))
+            with kept_memory():
+                rows.append({"what": label} | _rate(_training(name, batch), seconds))
+                rows.append({"what": f"{label}, bfloat16"} | _rate(_training(name, batch, amp="bf16"), seconds))
+        rows.append({"what": f"{label}, freed memory not kept"} | _rate(_training(name, batch), seconds))
         frame = _pictures()[0]
         for label, answer in _answers().items():
             rows.append({"what": label} | _latency(answer, frame, seconds))
@@ -159,7 +161,7 @@ def _our_samples(session: Path, spec: PreprocessSpec, cache_bytes: int) -> Itera
                 yield len(batch.indices)
 
 
-def _training(name: str, batch: int, *, plain: bool) -> Iterator[int]:
+def _training(name: str, batch: int, *, plain: bool = False, amp: Amp = "off") -> Iterator[int]:
     """Whole training steps on random pictures; `plain` is the article's memory layout, loss and optimiser."""
     spec = default_spec(name, 30)
     chance = np.random.default_rng(0)
@@ -168,10 +170,11 @@ def _training(name: str, batch: int, *, plain: bool) -> Iterator[int]:
     network = RocketNet() if plain else build_network(name, default_arguments(name, spec))
     loss: LossFunction = article_loss if plain else BalancedLoss(targets.numpy())
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=not plain)
+    forward = FastForward(network, amp=amp, compiled=False, device=torch.device("cpu"))
     while True:
-        images = torch.from_numpy(stacks).float() / 255 if plain else to_tensor(stacks, spec)
+        images = torch.from_numpy(stacks).float() / 255 if plain else to_tensor(stacks, spec, half=amp == "bf16")
         optimiser.zero_grad(set_to_none=True)
-        loss(network(images), targets).total.backward()  # type: ignore[no-untyped-call]
+        loss(forward(images), targets).total.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         yield batch
 

@@ -291,7 +291,7 @@ class TrainConfig:
     threads: int = 0
     """CPU threads of torch; 0 leaves its choice."""
     amp: Literal["auto", "bf16", "off"] = "auto"
-    """Compute training steps with bfloat16: auto does so on GPUs that can, never on CPUs."""
+    """Compute training steps with bfloat16: auto does so for pictures, on GPUs and CPUs with matrix units for it."""
     compile: bool = False
     """Compile the network (torch.compile): a minute or more at the start, for faster steps on some GPUs."""
     coach: int = 0

@@ -37,19 +37,25 @@ Amp = Literal["auto", "bf16", "off"]
 logger = logging.getLogger(__name__)
 
 
-def choose_amp(wanted: Amp, device: torch.device) -> Amp:
-    """What --amp stands for on a device: "bf16" or "off".
+def choose_amp(wanted: Amp, device: torch.device, spec: InputSpec) -> Amp:
+    """What --amp stands for on a device and for what a network sees: "bf16" or "off".
 
-    bfloat16 needs no scaling of the loss. auto takes it on GPUs that compute with it; on CPUs without instructions for
-    it answers took seven times as long (facts of this project, storage C1).
+    bfloat16 needs no scaling of the loss. auto takes it for pictures, on GPUs that compute with it and on CPUs with
+    matrix units for it (Intel AMX); on CPUs without, answers took seven times as long (facts of this project,
+    storage C1).
 
     Raises:
         UserError: It was asked for, and the GPU cannot.
     """
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = bool(torch.cpu.get_capabilities().get("amx_bf16"))
     if wanted == "bf16" and device.type == "cuda" and not able:
         raise UserError("This GPU does not compute with bfloat16", "Use --amp off")
-    return wanted if wanted != "auto" else "bf16" if able else "off"
+    if wanted != "auto":
+        return wanted
+    return "bf16" if able and not isinstance(spec, StateSpec) else "off"
 
 
 class FastForward:
@@ -109,7 +115,7 @@ def settle(
         UserError: The device cannot do what was asked for, or not even a small batch fits.
     """
     before = last.training["settings"] if last is not None else {}
-    amp: Amp = before.get("amp", "off") if before and config.amp == "auto" else choose_amp(config.amp, device)
+    amp: Amp = before.get("amp", "off") if before and config.amp == "auto" else choose_amp(config.amp, device, spec)
     config = replace(config, amp=amp)
     if config.batch_size != AUTO_BATCH:
         return config
@@ -168,7 +174,8 @@ def _rate(config: TrainConfig, spec: InputSpec, device: torch.device, size: int)
     def step() -> float:
         began = time.perf_counter()
         optimiser.zero_grad(set_to_none=True)
-        loss(forward(to_tensor(stacks, spec, device)), targets).total.backward()  # type: ignore[no-untyped-call]
+        images = to_tensor(stacks, spec, device, half=config.amp == "bf16")
+        loss(forward(images), targets).total.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)

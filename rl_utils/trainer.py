@@ -119,6 +119,7 @@ class Trainer:
         if resume is not None:
             self._restore(resume)
         self._parallel = workers.wrap(self._network)
+        self._half = config.amp == "bf16"
         self._forward = FastForward(self._parallel, amp=config.amp, compiled=config.compile, device=self._device)
 
     def _learn_from(self, samples: Samples, store: FrameStore | FrameStores) -> None:
@@ -240,7 +241,7 @@ class Trainer:
         measured: dict[str, float] = {}
         for number, batch in enumerate(group, start=1):
             with self._workers.gradients_later(self._parallel, later=number < len(group)):
-                outputs = self._forward(to_tensor(batch.stacks, self.spec, self._device))
+                outputs = self._forward(to_tensor(batch.stacks, self.spec, self._device, half=self._half))
                 loss = self._loss(outputs, torch.from_numpy(batch.targets).to(self._device))
                 value = float(loss.total.detach())
                 total = loss.total

@@ -26,7 +26,7 @@ def test_training_and_answering_are_measured_for_both_networks() -> None:
     """The choice of a network is a choice of speed, too."""
     rows = bench_train(0.01)
     names = " ".join(str(row["what"]) for row in rows)
-    for expected in ("train RocketNet", "train MotionNet", "answer RocketNet", "answer MotionNet"):
+    for expected in ("train RocketNet", "train MotionNet", "bfloat16", "answer RocketNet", "answer MotionNet"):
         assert expected in names
     for row in rows:
         figures = [value for value in row.values() if isinstance(value, float)]

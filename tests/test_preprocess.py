@@ -120,6 +120,7 @@ def test_batches_and_single_frames_scale_alike() -> None:
         assert torch.equal(to_tensor(stack[None], SMALL)[0], together[i])
     assert together.is_contiguous(memory_format=torch.channels_last)
     assert float(to_tensor(np.full((1, 5, 9, 16), 255, np.uint8), SMALL).max()) == 1.0
+    assert torch.equal(to_tensor(stacks, SMALL, half=True), together.bfloat16())
 
 
 @pytest.mark.parametrize(("fps", "offsets"), [(30, (0, 2, 5)), (60, (0, 4, 10)), (20, (0, 1, 3)), (5, (0, 1, 2))])

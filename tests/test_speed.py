@@ -12,6 +12,7 @@ import train
 from rl_utils.checkpoint import load_checkpoint
 from rl_utils.config import AUTO_BATCH, TrainConfig, parse_config
 from rl_utils.errors import UserError
+from rl_utils.model import default_spec
 from rl_utils.run_state import Ending
 from rl_utils.speed import FastForward, choose_amp, settle
 from rl_utils.state_input import state_spec
@@ -39,7 +40,7 @@ def test_half_precision_is_kept_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
     best = load_checkpoint(tmp_path / "part" / "best.pt")
     assert best.training["settings"]["amp"] == "bf16"
     assert {w.dtype for w in best.weights.values() if w.is_floating_point()} == {torch.float32}
-    assert learn(play, tmp_path / "full") is Ending.COMPLETE
+    assert learn(play, tmp_path / "full", amp="off") is Ending.COMPLETE
     assert not same_run(tmp_path / "whole", tmp_path / "full"), "it was not in half precision"
     full = load_checkpoint(tmp_path / "full" / "best.pt")
     assert best.metrics["loss"] == pytest.approx(full.metrics["loss"], rel=0.1)
@@ -74,10 +75,15 @@ def test_words_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture
         assert "batch-size" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_auto_is_full_precision_on_a_cpu() -> None:
-    """There bfloat16 takes several times as long."""
-    assert choose_amp("auto", CPU) == "off"
-    assert choose_amp("bf16", CPU) == "bf16"
+@pytest.mark.parametrize("able", [True, False])
+def test_auto_is_half_precision_on_a_cpu_with_matrix_units(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them bfloat16 takes several times as long; states are no pictures, and gain nothing."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True} if able else {"avx2": True})
+    pictures = default_spec("fovea", 30.0)
+    assert choose_amp("auto", CPU, pictures) == ("bf16" if able else "off")
+    assert choose_amp("off", CPU, pictures) == "off"
+    assert choose_amp("bf16", CPU, pictures) == "bf16"
+    assert choose_amp("auto", CPU, state_spec(30.0)) == "off"
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # raised inside torch itself

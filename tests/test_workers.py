@@ -42,6 +42,8 @@ def command(data: Path, out: Path, *options: str, processes: int, script: Path =
         "1",
         "--shift-px",
         "2",
+        "--amp",  # in half precision one process and two differ by more than how they share the work
+        "off",
     ]
     return [*start, str(script), str(data), "--out", str(out), *settings, *options]
 
