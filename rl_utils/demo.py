@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl_utils.config import DemoConfig, parse_config
-from rl_utils.console import log
+from rl_utils.console import counted, log
 from rl_utils.errors import UserError, user_errors
 from rl_utils.virtual_screen import end_process, environment, screen
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rl_utils.plots import ScoreRow
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCHS = 3
+EPOCHS = 1
 COACH_ROUNDS = 2
 ARENA = (sys.executable, "-m", "rl_utils.arena")
 
@@ -67,7 +67,7 @@ class Budget:
             recorders=recorders,
             epochs=EPOCHS,
             coach_rounds=COACH_ROUNDS,
-            coach_min=max(0.5, 5.0 * scale),
+            coach_min=max(0.5, 4.0 * scale),
             drive_min=max(0.5, 1.0 * min(scale, 5)),
             episodes=max(8, round(30 * min(scale, 4))),
         )
@@ -165,9 +165,8 @@ def run_demo(config: DemoConfig) -> Path:
             recorder = (sys.executable, "collect.py", "--out", recordings, *direct)
             steps.run_all([(*recorder, *start) for start in starts])
         rounds = f"{budget.coach_rounds} rounds of {budget.coach_min:g} min in which it plays and is corrected"
-        with steps.step(f"3/6  train.py learns in {budget.epochs} passes, then in {rounds}"):
-            # The default network plays better, but takes twice as long: more than ten minutes in all.
-            learn = ("--out", run, "--model", "motion", "--epochs", str(budget.epochs))
+        with steps.step(f"3/6  train.py learns in {counted(budget.epochs, 'pass', 'passes')}, then in {rounds}"):
+            learn = ("--out", run, "--epochs", str(budget.epochs))
             coach = ("--coach", str(budget.coach_rounds), "--coach-minutes", f"{budget.coach_min:g}")
             log(steps.run(sys.executable, "train.py", recordings, *learn, *coach))
         scored = ("--situation", "benchmark", "--seed", "950000")
