@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl_utils import schema
-from rl_utils.batch_file import BatchFile, BatchSpec, Row, encode
+from rl_utils.batch_file import BatchFile
+from rl_utils.batch_sample import BatchSpec, Row, encode
 from rl_utils.images import same_picture
 from rl_utils.interfaces import Frame, Image, Inputs, PadEvent
 from rl_utils.pad_state import newest_events

@@ -81,16 +81,17 @@ def bench_train(seconds: float) -> list[dict[str, object]]:
     with repeatable(deterministic=True, threads=1):
         plain = _training("rocketnet", ARTICLE_BATCH, plain=True)
         rows.append({"what": "train RocketNet 480x270 as the article, batch 128"} | _rate(plain, seconds))
+        fovea = "train FoveaNet 2 x 160x90, batch 64"
         for label, name, batch in (
             ("train RocketNet 480x270, batch 128", "rocketnet", ARTICLE_BATCH),
             ("train RocketNet 480x270, batch 16", "rocketnet", 16),
             ("train MotionNet 160x90, batch 64", "motion", BATCH),
-            ("train FoveaNet 2 x 160x90, batch 64", "fovea", BATCH),
+            (fovea, "fovea", BATCH),
         ):
             with kept_memory():
                 rows.append({"what": label} | _rate(_training(name, batch), seconds))
                 rows.append({"what": f"{label}, bfloat16"} | _rate(_training(name, batch, amp="bf16"), seconds))
-        rows.append({"what": f"{label}, freed memory not kept"} | _rate(_training(name, batch), seconds))
+        rows.append({"what": f"{fovea}, freed memory not kept"} | _rate(_training("fovea", BATCH), seconds))
         frame = _pictures()[0]
         for label, answer in _answers().items():
             rows.append({"what": label} | _latency(answer, frame, seconds))

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from rl_utils import __version__, schema
-from rl_utils.batch_file import BatchSpec
+from rl_utils.batch_sample import BatchSpec
 from rl_utils.batch_writer import BatchWriter
 from rl_utils.config import WindowSize
 from rl_utils.controls import LAYOUT_VERSION

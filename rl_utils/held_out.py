@@ -19,12 +19,13 @@ from rl_utils.network import Network
 from rl_utils.preprocess import to_tensor
 from rl_utils.press_metrics import press_table
 from rl_utils.state_input import StateSpec
-from rl_utils.training_log import NoLog, TrainingLog
+from rl_utils.training_log import BELIEF_COLUMN, NoLog, TrainingLog
 from rl_utils.workers import Workers
 
 LIMIT: Final = 8192
 """Held-out moments that are measured, evenly spaced; more would cost more than they tell."""
 SHOWN_SAMPLES: Final = 6
+LOSSES: Final = ("loss", "button_loss", "axis_loss", BELIEF_COLUMN)
 
 
 class HeldOut:
@@ -66,7 +67,7 @@ class HeldOut:
             step: Of training, for the log.
         """
         workers, indices = self._workers, self._indices
-        inputs, sums = [np.empty((0, N_CONTROLS), np.float32)], np.zeros(4)
+        inputs, sums = [np.empty((0, N_CONTROLS), np.float32)], np.zeros(len(LOSSES))
         pressed = [np.empty((0, N_BUTTONS), np.float32)]
         for batch in self._batches.in_order(indices[workers.part], self._size):
             if workers.count == 1 and stop():
@@ -74,8 +75,9 @@ class HeldOut:
             with torch.inference_mode():
                 outputs = network(to_tensor(batch.stacks, self._batches.spec, workers.device))
                 loss = self._loss(outputs, torch.from_numpy(batch.targets).to(workers.device))
-                states = torch.from_numpy(batch.states).to(workers.device)
-                belief = float(belief_loss(outputs, states)) if network.believes else 0.0
+                belief = 0.0
+                if network.believes:
+                    belief = float(belief_loss(outputs, torch.from_numpy(batch.states).to(workers.device)))
             prediction = predict(outputs)
             inputs.append(decode(prediction))
             pressed.append(prediction.pressed)
@@ -87,10 +89,11 @@ class HeldOut:
             answers[rank :: workers.count], probability[rank :: workers.count] = answer, chance
         self._show(answers, log, step)
         means = workers.exchange(sums.tolist()).sum(axis=0) / len(indices)
-        losses = dict(zip(("loss", "button_loss", "axis_loss"), means[:3].tolist(), strict=True))
+        losses = dict(zip(LOSSES, means.tolist(), strict=True))
+        belief = losses.pop(BELIEF_COLUMN)
         known = float(np.isfinite(self._samples.states[indices]).all(axis=1).mean())
         if network.believes and known > 0:
-            losses["belief_loss"] = float(means[3]) / known
+            losses[BELIEF_COLUMN] = belief / known
         targets, previous = self._samples.targets[indices], self._samples.previous[indices]
         found = report(answers, targets, previous, self._constant)
         found["presses"] = press_table(answers, probability, targets, previous)

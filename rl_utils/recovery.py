@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_utils import schema
-from rl_utils.batch_file import BatchFile, BatchSpec, Row
+from rl_utils.batch_file import BatchFile
 from rl_utils.batch_pictures import StoredPictures, deflated_pictures, jpeg_pictures
 from rl_utils.batch_reader import read_batch
+from rl_utils.batch_sample import BatchSpec, Row
 from rl_utils.errors import UserError
 from rl_utils.interfaces import PadEvent
 from rl_utils.session_folder import lock_session, read_session, remove_if_empty, write_session

@@ -50,7 +50,9 @@ def choose_amp(wanted: Amp, device: torch.device, spec: InputSpec) -> Amp:
     if device.type == "cuda":
         able = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        able = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+        # Older versions of torch do not say.
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        able = bool(capabilities.get("amx_bf16"))
     if wanted == "bf16" and device.type == "cuda" and not able:
         raise UserError("This GPU does not compute with bfloat16", "Use --amp off")
     if wanted != "auto":

@@ -19,7 +19,7 @@ from rl_utils.console import Progress
 from rl_utils.dataset import Samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
-from rl_utils.held_out import HeldOut
+from rl_utils.held_out import LOSSES, HeldOut
 from rl_utils.looks import Looks
 from rl_utils.losses import belief_loss, make_loss, plan_loss
 from rl_utils.metrics import accuracy
@@ -31,7 +31,7 @@ from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import Pace, StepSchedule, TimeSchedule, steps_per_pass
 from rl_utils.selection import play_trial, standing
 from rl_utils.speed import FastForward
-from rl_utils.training_log import BELIEF_COLUMN, TRAIN_COLUMNS, NoLog, TrainingLog
+from rl_utils.training_log import TRAIN_COLUMNS, NoLog, TrainingLog
 from rl_utils.workers import Workers, use_global_statistics
 
 BETA2: Final = 0.999
@@ -271,12 +271,10 @@ class Trainer:
             right = accuracy(decode(predict(outputs)), group[-1].targets)
             measured |= {"button_accuracy": right.buttons, "axis_accuracy": right.axes}
             parts = {"button_loss": float(loss.buttons.detach()), "axis_loss": float(loss.axes.detach())}
-            curves = {**measured, **parts, "gradient_norm": norm, "button_head_gradient": self._head_norm()}
+            norms = {"gradient_norm": norm, "button_head_gradient": float(gradient_norm(network.binary_head))}
+            curves = measured | parts | norms
             self._log.scalars({f"training/{name}": v for name, v in curves.items()}, state.step + 1)
         return measured
-
-    def _head_norm(self) -> float:
-        return float(gradient_norm(self._network.binary_head))
 
     def _give_up(self, batch: Batch, problem: str) -> None:
         """Keep the batch that went wrong, and say so."""
@@ -308,19 +306,17 @@ class Trainer:
         self._turn = self._next_turn(stop=False)
         self._log.gradients(self._network, state.step)
         learnt = self._workers.exchange([state.mean(name.removeprefix("train_")) for name in TRAIN_COLUMNS])
-        row = {
+        row: dict[str, float] = {
             "epoch": float(state.epoch),
             "step": float(state.step),
             "seconds": state.seconds,
             "lr": self._turn.pace.lr,
             "samples_per_s": self._rate,
             **dict(zip(TRAIN_COLUMNS, learnt.mean(axis=0).tolist(), strict=True)),
-            **{name: held_out[name] for name in ("loss", "button_loss", "axis_loss")},
+            **{name: held_out[name] for name in LOSSES if name in held_out},
             **{name: held_out["policy"][name] for name in ("button_accuracy", "axis_accuracy")},
             **{name: held_out["policy"][name] for name in ("axis_accuracy_strict", "all_right")},
         }
-        if BELIEF_COLUMN in held_out:
-            row[BELIEF_COLUMN] = held_out[BELIEF_COLUMN]
         state.sums, state.counts = {}, {}
         self._log.scalars({f"held-out/{k}": v for k, v in row.items() if k not in ("epoch", "step")}, state.step)
         self._log.scalars({k.replace("_", "/", 1): v for k, v in played.items()}, state.step)

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_utils import __version__, schema
-from rl_utils.batch_file import BatchFile, BatchSpec, Row, encode
+from rl_utils.batch_file import BatchFile
 from rl_utils.batch_pictures import JpegPictures, StoredPictures, damaged
 from rl_utils.batch_reader import Batch
+from rl_utils.batch_sample import BatchSpec, Row, encode
 from rl_utils.controls import LAYOUT_VERSION, REST
 from rl_utils.errors import UserError
 from rl_utils.interfaces import PadEvent

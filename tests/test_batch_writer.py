@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rl_utils import schema
-from rl_utils.batch_file import BatchSpec, encode
+from rl_utils.batch_sample import BatchSpec, encode
 from rl_utils.batch_writer import BatchWriter
 from rl_utils.controls import REST
 from rl_utils.interfaces import Frame, Inputs, PadEvent

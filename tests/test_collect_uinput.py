@@ -52,5 +52,6 @@ def test_the_pad_is_changed_while_recording(x_display: str, tmp_path: Path) -> N
             lifted[BUTTONS] = REST[BUTTONS]
             unplugged = np.isclose(recording.inputs, lifted, atol=1 / 128).all(axis=1)
             assert alike.any()
-            assert not unplugged[:-1].any(), "nobody let go of the button"
+            pulled = recording is recordings[0]
+            assert not unplugged[: -1 if pulled else None].any(), "nobody let go of the button"
             assert (alike | at_rest | unplugged).all(), "nothing else was ever held"

@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "takeover",
         "split_screen",
         "session_folder",
+        "batch_sample",
         "batch_file",
         "batch_pictures",
         "batch_reader",

@@ -15,7 +15,6 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from rl_utils.arena.obs_layout import OBS_NAMES
 from rl_utils.checkpoint import load_checkpoint, load_policy
 from rl_utils.config import TrainConfig
 from rl_utils.controls import Control
@@ -76,22 +75,6 @@ def test_it_learns_to_steer(tmp_path: Path) -> None:
     answers = np.stack([driver.act(frame) for frame in frames])
     assert np.corrcoef(answers[:, Control.LEFT_X], inputs[:, Control.LEFT_X])[0, 1] > 0.9
     assert (answers[:, Control.SOUTH] == inputs[:, Control.SOUTH]).mean() > 0.9
-
-
-def test_what_a_network_believes_is_measured_on_held_out_play(play: Path, tmp_path: Path) -> None:
-    """A driver that plays badly either sees badly or decides badly; this tells which."""
-    frames, inputs = marker_play(600)
-    states = np.zeros((600, len(OBS_NAMES)), np.float32)
-    states[:, OBS_NAMES.index("car_forward_x")] = states[:, OBS_NAMES.index("car_up_z")] = 1
-    states[:, OBS_NAMES.index("ball_position_y")] = 6000 * (inputs[:, Control.LEFT_X] - 0.5)
-    recording = record(tmp_path / "told", frames, inputs, states=states)
-    train(recording, tmp_path / "run", model="fovea", epochs=2)
-    train(recording, tmp_path / "untaught", model="fovea", epochs=1, belief_weight=0)
-    train(play, tmp_path / "unknown", model="fovea", epochs=1)
-    believed = [float(row["belief_loss"]) for row in history(tmp_path / "run")]
-    assert 0 < believed[-1] < believed[0]
-    assert believed[-1] < float(history(tmp_path / "untaught")[0]["belief_loss"]) / 4
-    assert "belief_loss" not in history(tmp_path / "unknown")[0], "nobody told what is right"
 
 
 def equal(a: Any, b: Any) -> bool:
