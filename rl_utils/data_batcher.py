@@ -31,6 +31,8 @@ from rl_utils.session_folder import create_session_folder, free_bytes, lock_sess
 
 FLUSH_S: Final = 0.5
 """How often everything is brought to disk; half of what may be lost, so that a busy machine keeps the promise too."""
+GATHER_S: Final = 0.1
+"""The writer looks for samples so often: to wake it for each one cost the recording loop a tenth of its CPU time."""
 QUEUE_BYTES: Final = 100_000_000
 """Pictures that may wait for the disk: 257 of 480×270, eight seconds at 30 fps."""
 RESERVE_BYTES: Final = 16_000_000
@@ -151,6 +153,7 @@ class BatchSaver:
         self._places = max(8, queue_bytes // (width * height * 3))
         # Unbounded by itself, but an eighth of the cost of `Queue`; only one thread puts, so that `_put` can bound it.
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._wake = threading.Event()
         # Normal priority: a niced thread starves on a busy machine and then stalls the loop through the interpreter's
         # lock (facts of this project, storage A4). Daemon: a crash must not leave the process hanging; see `recovery`.
         self._thread = threading.Thread(target=self._work, name="batch-writer", daemon=True)
@@ -263,6 +266,8 @@ class BatchSaver:
             self._raise_error()  # the writer may have died while we waited for it
             time.sleep(POLL_S)
         self._queue.put(item)
+        if self._queue.qsize() > self._places // 2:
+            self._wake.set()
         return True
 
     def _raise_error(self) -> None:
@@ -286,6 +291,7 @@ class BatchSaver:
         self._closed = True
         self._queue.put(_GoBack(self._unsent_discard))
         self._queue.put(None)
+        self._wake.set()
         self._thread.join()
         # Accepted, but the disk was full before their turn; none, where that was the end of discarded ones, too.
         missing = max(0, self.samples - self._writer.samples)
@@ -341,12 +347,21 @@ class BatchSaver:
             self._error = error
         self._writer.abandon()  # an open file is as of the last flush; the next start recovers it
 
+    def _next_item(self, patience_s: float) -> Item | None:
+        """What waits to be written; raises `queue.Empty` where nothing has come by then."""
+        if self._block:
+            return self._queue.get(timeout=patience_s)
+        if self._queue.empty():
+            self._wake.wait(min(patience_s, GATHER_S))
+            self._wake.clear()
+        return self._queue.get_nowait()
+
     def _write_queue(self) -> None:
         next_flush = time.monotonic() + FLUSH_S
         looked_at: int | None = None
         while True:
             try:
-                item = self._queue.get(timeout=max(0.0, next_flush - time.monotonic()))
+                item = self._next_item(max(0.0, next_flush - time.monotonic()))
             except queue.Empty:
                 pass
             else:

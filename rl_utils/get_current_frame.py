@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from typing import Final
 
 import mss
 import numpy as np
@@ -21,6 +22,12 @@ from rl_utils.picture_watch import FROZEN_S, PictureWatch
 from rl_utils.x11 import XServer
 from rl_utils.xshm import XshmGrabber
 from rl_utils.xshm_segment import ShmUnavailable
+
+SLOW_READ: Final = 2
+"""A reading that takes so many times as long as usual, and `SLEPT_NS` more, is repeated."""
+SLEPT_NS: Final = 5_000_000
+USUAL_OF: Final = 16
+"""Of about so many readings the mean is what is usual."""
 
 logger = logging.getLogger(__name__)
 
@@ -211,6 +218,7 @@ class WindowFrames(FrameSource):
         self._last_window = self._monitor.window
         self._last_image: Image | None = None
         self._watch = PictureWatch(frozen_s)
+        self._usual_read_ns = 0
 
     @property
     def monitor(self) -> WindowMonitor:
@@ -269,17 +277,17 @@ class WindowFrames(FrameSource):
             grabbed = self._grab(window)
             if grabbed is None:
                 return None
-            image = grabbed
+            image, t_ns = grabbed
             duplicate = self._last_image is not None and same_picture(image, self._last_image)
             self._grabber.confirm(changed=not duplicate)
         self._last_image = image
         self._problem = self._watch.problem(image, t_ns, duplicate=duplicate)
         return None if self._problem else Frame(image, t_ns, duplicate=duplicate)
 
-    def _grab(self, window: GameWindow) -> Image | None:
-        """Read and shrink the window, or say in `problem` why it was not possible."""
+    def _grab(self, window: GameWindow) -> tuple[Image, int] | None:
+        """Read and shrink the window: picture and time, or say in `problem` why it was not possible."""
         try:
-            pixels = self._grabber.grab(window)
+            pixels, t_ns = self._read_pixels(window)
         except NotReadable as reason:
             self._problem = str(reason)
             return None
@@ -288,7 +296,24 @@ class WindowFrames(FrameSource):
         calm = self._grabber.undisturbed() and self._monitor.server.manager
         after = window if calm else self._monitor.update(sync=True)
         self._problem = self._objection(after) or ("" if _same_view(window, after) else "changing")
-        return None if self._problem else shrink_to_rgb(pixels, *self._size)
+        return None if self._problem else (shrink_to_rgb(pixels, *self._size), t_ns)
+
+    def _read_pixels(self, window: GameWindow) -> tuple[NDArray[np.uint8], int]:
+        """The window's pixels, and their time in ns.
+
+        Read once more where reading took unusually long: then this process was asleep between looking at the clock and
+        the server's reading, and the pixels may be newer than their time by more than a frame.
+        """
+        pixels, t_ns = self._timed_grab(window)
+        if time.monotonic_ns() - t_ns > SLOW_READ * self._usual_read_ns + SLEPT_NS:
+            pixels, t_ns = self._timed_grab(window)
+        return pixels, t_ns
+
+    def _timed_grab(self, window: GameWindow) -> tuple[NDArray[np.uint8], int]:
+        t_ns = time.monotonic_ns()
+        pixels = self._grabber.grab(window)
+        self._usual_read_ns += (time.monotonic_ns() - t_ns - self._usual_read_ns) // USUAL_OF
+        return pixels, t_ns
 
     def _objection(self, window: GameWindow) -> str:
         if window.state is WindowState.NOT_FOUND:

@@ -21,6 +21,10 @@ _COMPILED: Final = "_quarter"
 """What pip makes of `quarter.c` where there is a C compiler, in this folder."""
 _STRIP_ROWS = 30
 """Of the small picture."""
+BLACK_LEVEL: Final = 12
+"""A picture without a brighter pixel is black; a dark menu still has text."""
+BLACK_STRIDE_PX: Final = 8
+"""Every so manieth row is looked at."""
 _SAMPLE_ROWS = 16
 """Pictures that differ, nearly always differ in every so manieth row already."""
 
@@ -112,3 +116,8 @@ def same_picture(one: Image, other: Image) -> bool:
     if one[::_SAMPLE_ROWS].tobytes() != other[::_SAMPLE_ROWS].tobytes():
         return False
     return not cv2.norm(one, other, cv2.NORM_INF)
+
+
+def is_black(image: Image) -> bool:
+    """Whether a picture shows nothing. (H, W, 3) uint8; of nearly every other one a single row says so already."""
+    return bool(image[len(image) // 2].max() < BLACK_LEVEL and image[::BLACK_STRIDE_PX].max() < BLACK_LEVEL)

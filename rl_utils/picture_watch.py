@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from rl_utils.images import is_black
 from rl_utils.interfaces import Image
 
 logger = logging.getLogger(__name__)
@@ -16,10 +17,6 @@ logger = logging.getLogger(__name__)
 BLACK: Final = "black picture"
 FROZEN: Final = "frozen picture"
 
-BLACK_LEVEL: Final = 12
-"""A picture without a brighter pixel is black; a dark menu still has text."""
-BLACK_STRIDE_PX: Final = 8
-"""Every so manieth row is looked at."""
 BLACK_S: Final = 2.0
 """A fade to black and back takes about a second; a longer one is a loading screen, or a capture that sees nothing."""
 FROZEN_S: Final = 5.0
@@ -57,7 +54,7 @@ class PictureWatch:
         """
         if self._changed_ns is None or not duplicate:
             self._changed_ns = t_ns
-            black = bool(image[::BLACK_STRIDE_PX].max() < BLACK_LEVEL)
+            black = is_black(image)
             self._seen_light |= not black
             if not black:
                 self._black_since_ns = None

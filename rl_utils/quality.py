@@ -12,14 +12,13 @@ from typing import Any, Final
 import numpy as np
 
 from rl_utils.controls import NAMES, REST
+from rl_utils.images import is_black
 from rl_utils.interfaces import Flag, Image, InputVector
 from rl_utils.recordings import Recording
 
 _LATE, _DUPLICATE = int(Flag.LATE), int(Flag.DUPLICATE)
 PIXEL_STRIDE: Final = 8
 """Of pictures every 8th row is compared: a moving ball still shows."""
-BLACK_LEVEL: Final = 12
-"""A picture without a brighter pixel is black; a dark menu still has text."""
 GAP_S: Final = 1.0
 """A longer time between two samples is a gap, not a slow tick (recording format, version 1)."""
 AT_REST: Final = 0.1
@@ -206,10 +205,9 @@ class QualityMonitor:
         return False
 
     def _update_picture(self, image: Image, t_ns: int) -> None:
-        rows = image[::PIXEL_STRIDE]
-        pixels = rows.tobytes()
+        pixels = image[::PIXEL_STRIDE].tobytes()
         previous, previous_ns = self._pixels, self._pixels_ns
-        black = bool(rows.max() < BLACK_LEVEL)
+        black = is_black(image)
         self._pixels, self._pixels_ns = pixels, t_ns
         frozen = previous == pixels
         start = t_ns if previous is None else previous_ns

@@ -14,6 +14,7 @@ from rl_utils.delay import DelayEstimate, estimate_delay
 from rl_utils.errors import UserError
 from rl_utils.habits import Habits
 from rl_utils.interfaces import ControllerSource, Frame, FrameSource, Inputs
+from rl_utils.kept_memory import kept_memory
 from rl_utils.quality import QualityMonitor, Verdict, assess_recording
 from rl_utils.record_loop import OTHER_DEVICE, PAUSED_BY_HAND, RecordProgress, record
 from rl_utils.recordings import open_recordings
@@ -133,7 +134,7 @@ def run_sitting(config: CollectConfig, devices: Devices, *, limit: int | None) -
             line.show(_status(done, quality, saver, config, limit=limit, real_time=frames.real_time))
 
     try:
-        with saver:
+        with kept_memory(), saver:
             record(
                 frames,
                 pad,

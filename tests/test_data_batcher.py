@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rl_utils import schema
+from rl_utils import data_batcher, schema
 from rl_utils.controls import LAYOUT_VERSION, N_CONTROLS
 from rl_utils.data_batcher import BatchSaver
 from rl_utils.errors import UserError
@@ -37,6 +37,7 @@ from tests.recordings_kit import (
     vector,
     vectors,
 )
+from tests.x11_window import until
 
 unit = st.floats(0, 1, width=32)
 
@@ -234,6 +235,20 @@ def test_a_full_queue_drops_counts_and_flags(tmp_path: Path) -> None:
     assert [bool(flags & Flag.LATE) for flags in recording.flags] == [*after_a_drop, True]
     assert recording.segment.tolist() == [0] * len(kept) + [1]  # more than a second was lost
     assert recording.meta["dropped"] == saver.dropped
+
+
+def test_a_gathering_writer_looks_before_the_queue_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a high rate or with large pictures, samples would be dropped while the writer waits for more of them."""
+    monkeypatch.setattr(data_batcher, "GATHER_S", 3600.0)
+    monkeypatch.setattr(data_batcher, "FLUSH_S", 3600.0)
+    with saver_in(tmp_path, queue_bytes=0) as saver:
+        time.sleep(0.1)  # it waits by now; if not, it does not yet need to be woken
+        for i in range(5):
+            saver.add(*sample(i), segment=0)
+        until(lambda: saver.queue_length == 0)
+        saver.add(*sample(5), segment=0)
+    assert (saver.samples, saver.dropped) == (6, 0)  # closing does not wait either
+    assert len(open_recordings([tmp_path])[0]) == 6
 
 
 def test_events_of_dropped_samples_are_kept(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rl_utils.errors import UserError
+from rl_utils.game_window import GameWindow
 from rl_utils.get_current_frame import FrameGrabber, WindowFrames
 from tests.window_frames import SIZE, assert_live, await_live, await_picture, await_problem
 from tests.x11_window import FIRST_ROW, ShownWindow, compositor, counter, noise, until, xdotool
@@ -321,3 +324,25 @@ def test_waiting_for_the_window(frames: WindowFrames) -> None:
         frames.wait_for_window(0.05)
     with ShownWindow():
         assert frames.wait_for_window(20).title == "Rocket League"
+
+
+def test_a_reading_that_took_too_long_is_repeated(frames: WindowFrames, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixels read long after their time would be paired with inputs of another moment."""
+    slept_until = 0
+    readings = 0
+    grab = FrameGrabber.grab
+
+    def after_a_nap(self: FrameGrabber, window: GameWindow) -> NDArray[np.uint8]:
+        nonlocal slept_until, readings
+        readings += 1
+        if readings == 1:
+            time.sleep(0.5)
+            slept_until = time.monotonic_ns()
+        return grab(self, window)
+
+    with ShownWindow():
+        assert_live(frames)
+        monkeypatch.setattr(FrameGrabber, "grab", after_a_nap)
+        frame = until(frames.read)
+        assert readings == 2
+        assert frame.t_ns >= slept_until
