@@ -224,7 +224,7 @@ class TrainConfig:
     loss: LossName = "balanced"
     """balanced is corrected; article is the article's own."""
     epochs: int = 5
-    """Passes over the training data."""
+    """Passes over the training data; between two coach rounds half as many."""
     minutes: float | None = None
     """Time budget: the schedule is fitted to it, whatever --epochs says (fewer or more passes)."""
     batch_size: BatchSize = 64
@@ -299,8 +299,8 @@ class TrainConfig:
     coach_minutes: float = 7.0
     """Minutes of play in each round (faster than real time, beside --minutes)."""
     select: Literal["loss", "score"] = "loss"
-    """What decides which pass becomes best.pt: the held-out loss, or how the policy plays the practice arena after each
-    pass, on starts of its own and beside --minutes (also across coach rounds, where losses cannot be compared)."""
+    """What decides which pass becomes best.pt: the held-out loss (after coach rounds the last pass, whatever its loss),
+    or how the policy plays the practice arena after each pass, on starts of its own and beside --minutes."""
     select_episodes: int = 20
     """--select score: starts that are played after each pass."""
     resume: bool = False

@@ -324,8 +324,8 @@ class Trainer:
         self._log.history(state.history)
         loss = held_out.pop("loss")
         found = {"loss": loss, "epoch": state.epoch, "seconds": state.seconds, "held_out": held_out, "arena": played}
-        # After --init the held-out play may have been learnt before: it cannot rank the passes, so the newest is taken.
-        newest = self._config.init is not None and not played
+        # Then held-out play may have been learnt, or its loss says nothing about play (facts, learning 2.3).
+        newest = (self._config.init is not None or state.round > 0) and not played
         if newest or not state.best or standing(found) > standing(state.best):
             state.stale = 0
             state.best = found

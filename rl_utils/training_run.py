@@ -34,8 +34,8 @@ from rl_utils.trainer import Trainer
 from rl_utils.training_log import NoLog, TrainingLog
 from rl_utils.workers import Workers, join_workers
 
-FIRST_WEIGHT: Final = 2
-"""The first training is this many times as long as each one after a coach round."""
+FULL_WEIGHT: Final = 2
+"""The first training and the last are this many times as long as each one between two coach rounds."""
 ROUND_LR: Final = 0.6
 """Highest learning rate after coach rounds, as a share of --lr. Source: facts of this project, learning 2.1."""
 MAY_CHANGE: Final = frozenset(
@@ -189,12 +189,17 @@ def _samples_of(config: TrainConfig, recordings: list[Recording]) -> Samples:
 def _schedule(
     config: TrainConfig, state: RunState, steps: int, *, made: float, now: Callable[[], float]
 ) -> StepSchedule | TimeSchedule:
-    """Of the training that the state is in: the first takes most of the time, those after coach rounds are shorter."""
+    """Of the training that the state is in.
+
+    Between two coach rounds it is shorter: the play of the next one is still to come, and the last one learns from all.
+    """
     highest = config.lr if state.round == 0 else ROUND_LR * config.lr
+    weights = [FULL_WEIGHT if number in (0, config.coach) else 1 for number in range(config.coach + 1)]
+    weight = weights[min(state.round, config.coach)]
     if config.minutes is None:
-        epochs = config.epochs if state.round == 0 else max(1, config.epochs // FIRST_WEIGHT)
+        epochs = max(1, config.epochs * weight // FULL_WEIGHT)
         return StepSchedule(epochs * steps, highest, first=state.round_step)
-    share = (FIRST_WEIGHT if state.round == 0 else 1) / (FIRST_WEIGHT + config.coach)
+    share = weight / sum(weights)
     spent = state.seconds - state.round_seconds
     return TimeSchedule(60 * config.minutes * share, highest, spent_s=spent, made=made, now=now)
 

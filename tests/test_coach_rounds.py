@@ -38,7 +38,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def learn(data: Path, out: Path, *, stop: Callable[[], bool] = lambda: False, resume: bool = False) -> Outcome:
     config = TrainConfig(
-        data=(data,), out=out, epochs=2, batch_size=32, val_gap_s=0.2, threads=1, coach=1, coach_minutes=PLAY_MIN,
+        data=(data,), out=out, epochs=2, batch_size=32, val_gap_s=0.2, threads=1, coach=2, coach_minutes=PLAY_MIN,
         resume=resume,
     )  # fmt: skip
     return run_training(config, stop=stop)
@@ -48,15 +48,17 @@ def test_a_round_is_the_policys_play_with_the_drivers_wishes(play: Path, tmp_pat
     """Labels that were the policy's own inputs would teach it to repeat its mistakes."""
     whole = learn(play, tmp_path / "run")
     assert whole.ending is Ending.COMPLETE
-    assert whole.epochs == 3, "two passes, then half as many over everything"
-    (session,) = open_recordings([tmp_path / "run" / "coach" / "round1"])
+    assert whole.epochs == 5, "two passes, between the rounds half as many, and two over everything"
+    session, _ = open_recordings([tmp_path / "run" / "coach"])
     assert len(session) == round(PLAY_MIN * 60 * 30)
     assert set(session.source[1:].tolist()) == {Source.POLICY}
     assert session.has_labels
     assert np.abs(session.labels - session.inputs).mean() > 0.01
     state = load_checkpoint(tmp_path / "run" / "last.pt").resume["state"]
-    assert state["round"] == 1
-    assert load_checkpoint(tmp_path / "run" / "best.pt").data["samples"] == 420 + len(session)
+    assert state["round"] == 2
+    best = load_checkpoint(tmp_path / "run" / "best.pt")
+    assert best.data["samples"] == 420 + 2 * len(session)
+    assert best.metrics["epoch"] == whole.epochs, "after a round the last pass counts, whatever its held-out loss"
 
     # Stopped between the pieces of the round, and gone on with: as if it had never been stopped.
     seen = list[str]()
@@ -72,7 +74,7 @@ def test_a_round_is_the_policys_play_with_the_drivers_wishes(play: Path, tmp_pat
     assert all(torch.equal(one[name], two[name]) for name in one)
 
     other = play_round(
-        tmp_path / "run" / "best.pt", tmp_path / "two", 2, minutes=0.05, on_progress=lambda _: None, stop=lambda: False
+        tmp_path / "run" / "best.pt", tmp_path / "two", 3, minutes=0.05, on_progress=lambda _: None, stop=lambda: False
     )
     assert other is not None
     assert "touches" in str(other)
