@@ -6,7 +6,6 @@ killed; `recovery` brings back the rest at the next start.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import queue
@@ -27,7 +26,15 @@ from rl_utils.controls import LAYOUT_VERSION
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Frame, FrameInfo, Inputs, PadEvent, PadInfo
 from rl_utils.resume import Resumable, boot_id
-from rl_utils.session_folder import create_session_folder, free_bytes, lock_session, remove_if_empty, write_session
+from rl_utils.session_folder import (
+    create_session_folder,
+    disk_error,
+    free_bytes,
+    full_error,
+    lock_session,
+    remove_if_empty,
+    write_session,
+)
 
 FLUSH_S: Final = 0.5
 """How often everything is brought to disk; half of what may be lost, so that a busy machine keeps the promise too."""
@@ -122,7 +129,7 @@ class BatchSaver:
         if self.free_bytes < reserve_bytes + CLOSING_BYTES:
             if resume is None:
                 self.folder.rmdir()
-            raise _full_error(out, self.free_bytes)
+            raise full_error(out, self.free_bytes)
         self._lock = _lock(self.folder)
         self._writer = BatchWriter(
             self.folder, self._spec, batch_size=batch_size, first_episode=resume.next_episode if resume else 0
@@ -148,7 +155,7 @@ class BatchSaver:
             write_session(self.folder, self._session)
         except OSError as error:
             os.close(self._lock)
-            raise _disk_error(self.folder, error) from error
+            raise disk_error(self.folder, error) from error
         width, height = size
         self._places = max(8, queue_bytes // (width * height * 3))
         # Unbounded by itself, but an eighth of the cost of `Queue`; only one thread puts, so that `_put` can bound it.
@@ -300,7 +307,7 @@ class BatchSaver:
         try:
             self._close_session(summary or {})
         except OSError as error:
-            self._error = self._error or _disk_error(self.folder, error)
+            self._error = self._error or disk_error(self.folder, error)
         finally:
             os.close(self._lock)
         if not self._error_told:
@@ -342,14 +349,17 @@ class BatchSaver:
             self._write_queue()
             self._writer.finish()
         except OSError as error:
-            self._error = _disk_error(self.folder, error)
+            self._error = disk_error(self.folder, error)
         except BaseException as error:  # noqa: BLE001  # raised again in the loop, by add() or close()
             self._error = error
         self._writer.abandon()  # an open file is as of the last flush; the next start recovers it
 
     def _next_item(self, patience_s: float) -> Item | None:
-        """What waits to be written; raises `queue.Empty` where nothing has come by then."""
-        if self._block:
+        """What waits to be written; raises `queue.Empty` where nothing has come by then.
+
+        The first sample is not kept waiting: until it has a file, a kill leaves nothing of the session.
+        """
+        if self._block or not self._writer.samples:
             return self._queue.get(timeout=patience_s)
         if self._queue.empty():
             self._wake.wait(min(patience_s, GATHER_S))
@@ -376,7 +386,7 @@ class BatchSaver:
                 if self.free_bytes < (CLOSING_BYTES if self._error else self._reserve):
                     if self._error is not None:
                         return
-                    self._error = _full_error(self._out, self.free_bytes)
+                    self._error = full_error(self._out, self.free_bytes)
                 self._writer.write(*item)
             if time.monotonic() >= next_flush:
                 self._writer.flush()
@@ -388,21 +398,3 @@ def _lock(folder: Path) -> int:
         return lock_session(folder)
     except BlockingIOError as error:
         raise UserError(f"{folder} is being recorded by another process", "Stop it, or leave --resume away") from error
-
-
-def _full_error(out: Path, free: int) -> UserError:
-    return UserError(
-        f"The disk of {out} is full ({free / 1e6:.0f} MB left), recording stopped and what was recorded is safe",
-        "Free some space, or name another folder with --out",
-    )
-
-
-def _disk_error(folder: Path, error: Exception) -> UserError:
-    number = error.errno if isinstance(error, OSError) else None
-    reason = os.strerror(number) if number else str(error)
-    wrapped = UserError(
-        f"The recording in {folder} could not be written on ({reason}), what was recorded until then is safe",
-        "Free some space" if number in (errno.ENOSPC, errno.EDQUOT) else "Check the disk, or name another with --out",
-    )
-    wrapped.__cause__ = error
-    return wrapped

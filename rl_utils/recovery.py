@@ -55,10 +55,12 @@ def recover_orphans(folder: Path) -> list[Recovered]:
         folder: A session folder, or the folder that holds them; may be missing.
 
     Returns:
-        One entry for each recovered file. Orphans without a single whole sample are removed and not among them.
+        One entry for each recovered file. Orphans without a single whole sample, and sessions that had not begun their
+        first file, are removed and not among them.
     """
     recovered = []
-    left = (path for glob in (schema.PART_GLOB, schema.NEW_GLOB) for path in folder.rglob(glob))
+    left = [path for glob in (schema.PART_GLOB, schema.NEW_GLOB) for path in folder.rglob(glob)]
+    left += (path for path in folder.rglob(schema.SESSION_FILE) if _had_only_begun(path.parent))
     for session in sorted({path.parent for path in left}):
         try:
             lock = lock_session(session)
@@ -77,6 +79,16 @@ def recover_orphans(folder: Path) -> list[Recovered]:
         finally:
             os.close(lock)
     return recovered
+
+
+def _had_only_begun(session: Path) -> bool:
+    """Whether a recorder has made this folder, but no file in it yet: it still will, or it was killed."""
+    if [path.name for path in session.iterdir()] != [schema.SESSION_FILE]:
+        return False
+    try:
+        return read_session(session).get("complete") is False
+    except (OSError, ValueError):
+        return False
 
 
 def _recover_session(session: Path) -> list[Recovered]:

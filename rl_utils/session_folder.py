@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -134,6 +135,26 @@ def free_bytes(folder: Path) -> int:
     """Space that is left for us on the folder's disk."""
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
+
+
+def full_error(out: Path, free: int) -> UserError:
+    """What to tell when a recording's disk has only `free` bytes left."""
+    return UserError(
+        f"The disk of {out} is full ({free / 1e6:.0f} MB left), recording stopped and what was recorded is safe",
+        "Free some space, or name another folder with --out",
+    )
+
+
+def disk_error(folder: Path, error: Exception) -> UserError:
+    """What to tell when a session cannot be written any further."""
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number) if number else str(error)
+    wrapped = UserError(
+        f"The recording in {folder} could not be written on ({reason}), what was recorded until then is safe",
+        "Free some space" if number in (errno.ENOSPC, errno.EDQUOT) else "Check the disk, or name another with --out",
+    )
+    wrapped.__cause__ = error
+    return wrapped
 
 
 def plain(value: Any) -> Any:

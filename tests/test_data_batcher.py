@@ -242,13 +242,15 @@ def test_a_gathering_writer_looks_before_the_queue_is_full(tmp_path: Path, monke
     monkeypatch.setattr(data_batcher, "GATHER_S", 3600.0)
     monkeypatch.setattr(data_batcher, "FLUSH_S", 3600.0)
     with saver_in(tmp_path, queue_bytes=0) as saver:
+        saver.add(*sample(0), segment=0)
+        until(lambda: saver.queue_length == 0)  # the first one is not kept waiting
         time.sleep(0.1)  # it waits by now; if not, it does not yet need to be woken
-        for i in range(5):
+        for i in range(1, 6):
             saver.add(*sample(i), segment=0)
         until(lambda: saver.queue_length == 0)
-        saver.add(*sample(5), segment=0)
-    assert (saver.samples, saver.dropped) == (6, 0)  # closing does not wait either
-    assert len(open_recordings([tmp_path])[0]) == 6
+        saver.add(*sample(6), segment=0)
+    assert (saver.samples, saver.dropped) == (7, 0)  # closing does not wait either
+    assert len(open_recordings([tmp_path])[0]) == 7
 
 
 def test_events_of_dropped_samples_are_kept(tmp_path: Path) -> None:

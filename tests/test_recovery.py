@@ -119,6 +119,17 @@ def test_a_file_that_had_only_begun_is_cleared_away(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_session_that_had_only_begun_is_cleared_away(tmp_path: Path) -> None:
+    """A kill before the first picture would leave a folder that nothing can open."""
+    for name, content in {"killed": '{"complete": false}', "emptied": '{"complete": true}', "damaged": "{"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "session.json").write_text(content)
+    with BatchSaver(tmp_path, fps=30, size=SIZE, frames=WINDOW, pad=PAD) as running:
+        assert recover_orphans(tmp_path) == []
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {"emptied", "damaged", running.folder.name}, "what is recorded now, and what a person did, stays"
+
+
 @pytest.mark.parametrize("codec", ["gzip", "jpeg"])
 def test_an_orphan_becomes_the_file_it_would_have_been(tmp_path: Path, codec: str) -> None:
     """Recovered play is as good as any: labels, state, events and segments included."""

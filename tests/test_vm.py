@@ -16,7 +16,7 @@ TOO_FAST = "real_time"
 """Marks what an emulated processor is too slow for; RLAI_VM_ALL=1 tries it all the same."""
 
 LIMIT_S = 3600
-"""All but those marked `real_time` took 13.5 minutes in an emulated guest beside other work (load 3 to 4, measured)."""
+"""All tests took 13.5 minutes in an emulated guest beside other work (load 3 to 4, measured)."""
 
 NOT_PREPARED = f"no guest kernel in {CACHE}: run tests/vm/prepare.sh (needs Debian)"
 
