@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from rl_utils.arena.camera import Camera
+from rl_utils.arena.camera import CAMERA_HZ, DISTANCE_UU, HEIGHT_UU, MOST_PULL_UU, PULL_TIME_S, STIFFNESS, Camera
 from rl_utils.arena.game import Game
 from rl_utils.arena.hud import GAUGE_TOP
 from tests.arena_scenes import car, moment
@@ -73,6 +73,44 @@ def test_a_new_start_takes_the_camera_there_at_once() -> None:
         expected = camera_view(scene)
         assert np.array_equal(camera.view().eye, expected.eye)
         assert np.array_equal(camera.view().rotation, expected.rotation)
+
+
+def eye_distance(camera: Camera, place: tuple[float, float, float]) -> float:
+    """From the point above the car, about which the camera circles, in uu."""
+    return math.dist(camera.view().eye.tolist(), (place[0], place[1], place[2] + HEIGHT_UU))
+
+
+@pytest.mark.parametrize("mode", ["ball", "car"])
+def test_a_fast_car_leaves_the_camera_behind(mode: str) -> None:
+    """As in the game: speed is seen in every single picture. Sideways and backwards are as fast as forwards."""
+    most = (1 - STIFFNESS) * MOST_PULL_UU
+    place = (0.0, -1000.0, 17.0)
+    for velocity, pull in (
+        ((0.0, 0.0, 0.0), 0.0),
+        ((0.0, 1150.0, 0.0), most / 2),
+        ((-690.0, 0.0, 920.0), most / 2),
+        ((0.0, -2300.0, 0.0), most),
+        ((0.0, 2400.0, 0.0), most),
+    ):
+        camera = Camera("ball" if mode == "ball" else "car")
+        camera.reset(moment(car(place, (math.pi / 2, 0, 0), velocity=velocity), (0, 2000, 93)))
+        assert eye_distance(camera, place) == pytest.approx(DISTANCE_UU + pull, abs=0.1), velocity
+
+
+def test_the_camera_falls_back_smoothly() -> None:
+    """A hit stops a car at once; a picture that jumps with it would look like a cut."""
+    place = (0.0, -1000.0, 17.0)
+    camera = Camera("car")
+    camera.reset(moment(car(place, velocity=(2300.0, 0.0, 0.0))))
+    standing = moment(car(place))
+    ways = [eye_distance(camera, place)]
+    for _ in range(round(8 * PULL_TIME_S * CAMERA_HZ)):
+        camera.update(standing)
+        ways.append(eye_distance(camera, place))
+    steps = [a - b for a, b in itertools.pairwise(ways)]
+    assert min(steps) > 0, "it comes nearer all the time"
+    assert max(steps) < 0.15 * (ways[0] - DISTANCE_UU)
+    assert ways[-1] == pytest.approx(DISTANCE_UU, abs=0.1)
 
 
 def test_toggling_swings_smoothly_to_the_other_camera() -> None:

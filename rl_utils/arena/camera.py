@@ -1,7 +1,8 @@
 """Where the arena is seen from: ball camera and car camera, level, smooth, and the same for the same play.
 
-The camera hangs behind the car as in the game (270 uu back, 100 uu up, 110° wide). It may leave the arena through a
-wall, which is then not drawn, so that the car's heading stays visible where play is hardest; only the ground stops it.
+The camera hangs behind the car as in the game (270 uu back, 100 uu up, 110° wide), and further back the faster the car
+is: what a player feels as speed. It may leave the arena through a wall, which is then not drawn, so that the car's
+heading stays visible where play is hardest; only the ground stops it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from rl_utils.arena.field import CAR_MAX_SPEED_UU_S
 from rl_utils.arena.snapshot import CAMERA_HZ, Snapshot, Vec
 
 CameraMode = Literal["ball", "car"]
@@ -19,7 +21,13 @@ CameraMode = Literal["ball", "car"]
 FOV_DEG: Final = 110.0
 DISTANCE_UU: Final = 270.0
 HEIGHT_UU: Final = 100.0
-"""Source: the ranges that professional players publish (FOV 110, distance 260-280, height 90-110)."""
+STIFFNESS: Final = 0.45
+"""Source: the ranges that professional players publish (FOV 110, distance 260-280, height 90-110, stiffness
+0.4-0.5)."""
+MOST_PULL_UU: Final = 200.0
+"""How far the fastest car leaves a camera of no stiffness behind, beyond its distance. An estimate: the game shows that
+the camera falls back with speed, and by how much has not been published."""
+PULL_TIME_S: Final = 0.12
 LOWEST_UU: Final = 40.0
 """The ground is the only thing that stops the camera."""
 
@@ -82,6 +90,7 @@ class Camera:
         self._yaw = 0.0
         self._pitch = 0.0
         self._heading = 0.0
+        self._pull = 0.0
         self._car: tuple[float, float, float] | None = None
         self._episode: int | None = None
 
@@ -96,6 +105,7 @@ class Camera:
         self._yaw = self._heading
         self._car = _position(snapshot)
         self._episode = snapshot.episode
+        self._pull = _pull(snapshot)
         self._yaw, self._pitch, _ = self._wanted(snapshot)
 
     def update(self, snapshot: Snapshot) -> None:
@@ -112,6 +122,7 @@ class Camera:
         limit = MAX_YAW_RATE / CAMERA_HZ
         self._yaw = _wrap(self._yaw + min(limit, max(-limit, turn)))
         self._pitch += (pitch - self._pitch) * -math.expm1(-1.0 / (CAMERA_HZ * PITCH_TIME_S))
+        self._pull += (_pull(snapshot) - self._pull) * -math.expm1(-1.0 / (CAMERA_HZ * PULL_TIME_S))
 
     def view(self) -> View:
         """The view at the last `update` or `reset`.
@@ -121,10 +132,10 @@ class Camera:
         """
         assert self._car is not None, "reset or update comes first"
         x, y, z = self._car
-        pivot = z + HEIGHT_UU
-        orbit = min(self._pitch, math.asin(min(1.0, max(0.0, (pivot - LOWEST_UU) / DISTANCE_UU))))
-        back = DISTANCE_UU * math.cos(orbit)
-        eye_z = max(LOWEST_UU, pivot - DISTANCE_UU * math.sin(orbit))
+        pivot, distance = z + HEIGHT_UU, DISTANCE_UU + self._pull
+        orbit = min(self._pitch, math.asin(min(1.0, max(0.0, (pivot - LOWEST_UU) / distance))))
+        back = distance * math.cos(orbit)
+        eye_z = max(LOWEST_UU, pivot - distance * math.sin(orbit))
         eye = (x - back * math.cos(self._yaw), y - back * math.sin(self._yaw), eye_z)
         highest = math.atan2(z - eye_z, back) + math.atan(TAN_CAR_BELOW_CENTRE)
         return level_view(eye, self._yaw, min(self._pitch, highest))
@@ -155,6 +166,12 @@ class Camera:
 def _position(snapshot: Snapshot) -> tuple[float, float, float]:
     x, y, z = snapshot.cars[0].body.position.tolist()
     return x, y, z
+
+
+def _pull(snapshot: Snapshot) -> float:
+    """How far behind its place a car of this speed leaves the camera, uu."""
+    speed = math.hypot(*snapshot.cars[0].body.velocity.tolist())
+    return (1.0 - STIFFNESS) * MOST_PULL_UU * min(1.0, speed / CAR_MAX_SPEED_UU_S)
 
 
 def _initial_heading(snapshot: Snapshot) -> float:
