@@ -105,11 +105,11 @@ def _run(
         check_playable(config, samples.fps)
         if last is not None:
             _check_resume(config, samples, last)
+    start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
     if workers.leads:
         save_config(config, config.out / "config.toml")
         logger.info("Settings are in %s", config.out / "config.toml")
     schedule = _schedule(config, state, steps, made=began, now=now)
-    start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
     with FrameStores(spec) as stores:
         if not _read_pictures(stores, recordings, config, workers, stop):
             return Outcome(Ending.INTERRUPTED, 0, 0, 0.0, {})

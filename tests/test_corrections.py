@@ -59,6 +59,7 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_read(
     """Found out after an hour of reading pictures, it would be an hour too late."""
     with pytest.raises(UserError, match=message):
         train((play,), tmp_path / "run", **({"init": first} | changes))
+    assert not (tmp_path / "run").exists(), "a folder in which nothing was done would be taken for a run"
 
 
 def corrected_drive(folder: Path) -> Path:
