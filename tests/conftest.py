@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -181,6 +182,15 @@ def has_drivers() -> bool:
 def guest_marks() -> list[str]:
     """The marks of those tests that this machine's own kernel cannot run."""
     return ["uinput"] * (not has_uinput()) + ["drivers"] * (not has_drivers())
+
+
+def pytest_configure() -> None:
+    """Let Ctrl+C arrive again: a script's shell starts what it puts into the background with SIGINT ignored.
+
+    So would every program be that a test starts and then interrupts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
