@@ -639,6 +639,11 @@ ScoreboardPart = Literal[
     "coach-orange",
     "coach-night",
     "coach-ice",
+    "without-belief",
+    "without-belief-and-middle",
+    "without-mirror",
+    "without-shift",
+    "without-average",
     "state",
     "expert",
     "curves",
@@ -678,7 +683,7 @@ class ScoreboardConfig:
     """First of the held-out starts; all play the same ones."""
     only: tuple[ScoreboardPart, ...] = ()
     """Rows to measure now, and what they need; all by default, but for those that show a policy an arena that it has
-    never seen (coach-orange, coach-night, coach-ice)."""
+    never seen (coach-orange, coach-night, coach-ice), and those of the coached policy without one of its parts."""
     resume: bool = False
     """Go on in --out: what is done there stays, and counts."""
 

@@ -290,11 +290,15 @@ def to_tensor(
         half: Make pictures bfloat16 at once. Autocast would make the same values of float32, through twice the memory.
 
     Returns:
-        (B, channels, height, width) float32 (or bfloat16) in [0, 1], channels_last in memory; or the float32 states.
+        (B, channels, height, width) float32 (or bfloat16) in [0, 1], channels_last in memory (with a fovea as it comes:
+        such networks copy their two looks apart, to channels_last themselves); or the float32 states.
     """
     if isinstance(spec, StateSpec):
         return torch.from_numpy(stacks).to(device)
     batch = torch.from_numpy(stacks).to(device, non_blocking=True)
-    # Bytes are reordered before they become floats: a quarter of the memory moves.
+    if spec.fovea is None:
+        # Bytes are reordered before they become floats: a quarter of the memory moves.
+        batch = batch.contiguous(memory_format=torch.channels_last)
     dtype = torch.bfloat16 if half else torch.float32
-    return batch.contiguous(memory_format=torch.channels_last).to(dtype).mul_(spec.scale)
+    # By a tensor: the same bits as by a number, but a third of the time where the result is bfloat16 on a CPU.
+    return batch.to(dtype).mul_(torch.tensor(spec.scale))

@@ -18,6 +18,14 @@ ARTICLE: Final = (
     *("--model", "rocketnet", "--loss", "article", "--batch-size", "128", "--lr", "3e-4", "--weight-decay", "1e-5"),
     *("--patience", "5", "--mirror", "0", "--shift-px", "0", "--ema", "0"),
 )
+LEVERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "belief": ("the same without a belief about the state", ("--belief-weight", "0")),
+    "belief-and-middle": ("the same without that and without the enlarged middle", ("--model", "motion")),
+    "mirror": ("the same without mirrored pictures", ("--mirror", "0")),
+    "shift": ("the same without shifted pictures", ("--shift-px", "0")),
+    "average": ("the same without the average of the weights", ("--ema", "0")),
+}
+"""What the coached policy is tried without: each one's title, and options of `train.py` that turn it off."""
 STATE: Final = ("--model", "state", "--epochs", "12", "--batch-size", "256", "--patience", "0")
 
 
@@ -32,6 +40,7 @@ class Training:
         after: The training whose runs this one goes on with, by coach rounds.
         article: Whether it is the article's network.
         fixed: Options that do not depend on the settings; without them it is a default policy.
+        without: Options that turn off a part of a default policy.
     """
 
     name: str
@@ -40,6 +49,7 @@ class Training:
     after: str | None = None
     article: bool = False
     fixed: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def run(self) -> str:
@@ -52,7 +62,7 @@ class Training:
             return [*self.fixed, "--epochs", str(config.article_epochs)]
         if self.fixed:
             return list(self.fixed)
-        options = ["--epochs", str(config.epochs * self.share)]
+        options = [*self.without, "--epochs", str(config.epochs * self.share)]
         if self.after is not None:
             options += ["--coach", str(config.coach), "--coach-minutes", f"{config.coach_minutes:g}"]
         return options
@@ -69,6 +79,11 @@ TRAININGS: Final = {
         Training("eighth", "noise", share=8),
         Training("quarter", "noise", share=4),
         Training("half", "noise", share=2),
+        *(Training(f"noise-without-{name}", "noise", without=options) for name, (_, options) in LEVERS.items()),
+        *(
+            Training(f"coach-without-{name}", "noise", after=f"noise-without-{name}", without=options)
+            for name, (_, options) in LEVERS.items()
+        ),
     )
 }
 
@@ -111,6 +126,7 @@ ROWS: Final = (
     Row("coach-orange", "  the same, in an orange car from the other end", "coach", ("--team", "orange"), extra=True),
     Row("coach-night", "  the same, by night", "coach", ("--look", "night"), extra=True),
     Row("coach-ice", "  the same, on ice-blue ground", "coach", ("--look", "ice"), extra=True),
+    *(Row(f"without-{name}", f"  {title}", f"coach-without-{name}", extra=True) for name, (title, _) in LEVERS.items()),
     Row("state", "policy on the state, play with noise", "state"),
     Row("expert", "scripted driver", player=("--driver", "expert")),
 )
@@ -123,6 +139,8 @@ PAIRS: Final = (
     ("coach", "coach-orange"),
     ("coach", "coach-night"),
     ("coach", "coach-ice"),
+    *(("coach", f"without-{name}") for name in LEVERS),
+    ("without-belief", "without-belief-and-middle"),
     ("state", "coach"),
     ("expert", "coach"),
 )

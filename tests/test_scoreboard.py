@@ -12,8 +12,8 @@ import pytest
 from rl_utils import scoreboard
 from rl_utils.arena.rollout import PlayerSpec
 from rl_utils.arena.score import score
-from rl_utils.config import ScoreboardConfig
-from rl_utils.scoreboard_rows import ROWS, TRAININGS
+from rl_utils.config import ScoreboardConfig, TrainConfig, parse_config
+from rl_utils.scoreboard_rows import LEVERS, ROWS, TRAININGS
 from rl_utils.scoreboard_steps import Cost, Step, Steps
 from rl_utils.scoreboard_table import write_tables
 
@@ -111,6 +111,26 @@ def test_everything_is_paired_with_what_it_needs() -> None:
     assert TRAININGS["quarter"].options(config) == ["--epochs", "12"], "as many steps as with all of the play"
     more = dataclasses.replace(config, article_epochs=25)
     assert TRAININGS["article"].options(more)[-2:] == ["--epochs", "25"]
+
+
+def test_levers_are_turned_off_from_the_first_step() -> None:
+    """A lever that only the last rounds were without, or an option that changes nothing, would show nothing."""
+    config = ScoreboardConfig(out=Path("board"), epochs=3, only=tuple(row.name for row in ROWS))  # type: ignore[arg-type]
+    usual = parse_config(TrainConfig, ["data", "--out", "run", *TRAININGS["coach"].options(config)], prog="train.py")
+    changed = set()
+    for name, (_, off) in LEVERS.items():
+        coached = TRAININGS[f"coach-without-{name}"]
+        assert coached.after is not None
+        begun = TRAININGS[coached.after]
+        assert begun.after is None
+        assert begun.without == coached.without == off
+        words = ["data", "--out", "run", *coached.options(config)]
+        assert words[3 : 3 + len(off)] == list(off)
+        now = parse_config(TrainConfig, words, prog="train.py")
+        differs = {f.name for f in dataclasses.fields(now) if getattr(now, f.name) != getattr(usual, f.name)}
+        assert len(differs) == 1, f"{name} changes {differs}"
+        changed |= differs
+    assert changed == {"belief_weight", "model", "mirror", "shift_px", "ema"}
 
 
 def test_a_rows_seeds_share_its_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
