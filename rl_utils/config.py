@@ -232,10 +232,12 @@ class TrainConfig:
     until memory or speed ends (the learning rate stays as it is)."""
     accumulate: int = 1
     """Batches whose gradients are added up before a step."""
+    optimiser: Literal["auto", "muon", "adamw"] = "auto"
+    """What moves the weights: muon for convolutions with adamw for the rest, or adamw; auto takes muon for fovea."""
     lr: float = 1e-3
     """Highest learning rate of the OneCycle schedule (the article: 3e-4)."""
     weight_decay: float = 1e-3
-    """AdamW weight decay (the article: 1e-5)."""
+    """Weight decay (the article: 1e-5)."""
     clip: float = 1.0
     """Gradient norm limit."""
     patience: int = 5
@@ -643,6 +645,7 @@ ScoreboardPart = Literal[
     "without-belief-and-middle",
     "without-mirror",
     "without-shift",
+    "without-muon",
     "without-average",
     "state",
     "expert",

@@ -20,9 +20,13 @@ ARTICLE: Final = (
 )
 LEVERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "belief": ("the same without a belief about the state", ("--belief-weight", "0")),
-    "belief-and-middle": ("the same without that and without the enlarged middle", ("--model", "motion")),
+    "belief-and-middle": (
+        "the same without that and without the enlarged middle",
+        ("--model", "motion", "--optimiser", "muon"),
+    ),
     "mirror": ("the same without mirrored pictures", ("--mirror", "0")),
     "shift": ("the same without shifted pictures", ("--shift-px", "0")),
+    "muon": ("the same with AdamW for convolutions, too", ("--optimiser", "adamw")),
     "average": ("the same without the average of the weights", ("--ema", "0")),
 }
 """What the coached policy is tried without: each one's title, and options of `train.py` that turn it off."""

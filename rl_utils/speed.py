@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -22,6 +22,7 @@ from rl_utils.controls import N_CONTROLS
 from rl_utils.errors import UserError
 from rl_utils.losses import BalancedLoss
 from rl_utils.model import build_network, default_arguments
+from rl_utils.muon import Optimisers
 from rl_utils.preprocess import InputSpec, to_tensor
 from rl_utils.state_input import StateSpec
 
@@ -31,6 +32,8 @@ STEPS_PER_PASS: Final = 20
 ENOUGH: Final = 0.95
 """Of the best speed: a smaller batch that reaches it is taken."""
 TRIAL_S: Final = 0.4
+MUON_MODELS: Final = ("fovea",)
+"""Networks that --optimiser auto trains by muon: where it was measured to help."""
 
 Amp = Literal["auto", "bf16", "off"]
 
@@ -103,7 +106,7 @@ class FastForward:
 def settle(
     config: TrainConfig, last: Checkpoint | None, spec: InputSpec, device: torch.device, *, per_pass: int, count: int
 ) -> TrainConfig:
-    """The settings with --amp auto and --batch-size auto decided; a run that goes on keeps what it was begun with.
+    """The settings with every auto decided; a run that goes on keeps what it was begun with.
 
     Args:
         config: The settings.
@@ -118,7 +121,7 @@ def settle(
     """
     before = last.training["settings"] if last is not None else {}
     amp: Amp = before.get("amp", "off") if before and config.amp == "auto" else choose_amp(config.amp, device, spec)
-    config = replace(config, amp=amp)
+    config = replace(config, amp=amp, optimiser=_choose_optimiser(config, before))
     if config.batch_size != AUTO_BATCH:
         return config
     if before:
@@ -127,6 +130,20 @@ def settle(
     size = find_batch_size(config, spec, device, most=most)
     logger.info("--batch-size auto: %d fits this machine", size * count)
     return replace(config, batch_size=size * count)
+
+
+def _choose_optimiser(config: TrainConfig, before: Mapping[str, Any]) -> Literal["muon", "adamw"]:
+    """What --optimiser stands for; `before` are the settings of the run that goes on, empty for a new one."""
+    if not before:
+        usual: Literal["muon", "adamw"] = "muon" if config.model in MUON_MODELS else "adamw"
+        return usual if config.optimiser == "auto" else config.optimiser
+    begun: Literal["muon", "adamw"] = before.get("optimiser", "adamw")  # there was no other one before
+    if config.optimiser not in ("auto", begun):
+        raise UserError(
+            f"The run was begun with --optimiser {begun}, not {config.optimiser}",
+            "Leave it away, or choose another --out",
+        )
+    return begun
 
 
 def find_batch_size(config: TrainConfig, spec: InputSpec, device: torch.device, *, most: int) -> int:
@@ -171,14 +188,14 @@ def _rate(config: TrainConfig, spec: InputSpec, device: torch.device, size: int)
     network = build_network(config.model, default_arguments(config.model, spec)).to(device)
     forward = FastForward(network, amp=config.amp, compiled=False, device=device)
     loss = BalancedLoss(targets.cpu().numpy())
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+    optimisers = Optimisers(config.optimiser, network, weight_decay=0.0)
 
     def step() -> float:
         began = time.perf_counter()
-        optimiser.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         images = to_tensor(stacks, spec, device, half=config.amp == "bf16")
         loss(forward(images), targets).total.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimisers.step(1e-4, 0.9)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter() - began

@@ -25,6 +25,7 @@ from rl_utils.losses import belief_loss, make_loss, plan_loss
 from rl_utils.metrics import accuracy
 from rl_utils.model import build_network, decode, default_arguments, predict
 from rl_utils.model_card import write_model_card
+from rl_utils.muon import Optimisers
 from rl_utils.optimisation import WeightAverage, balance_heads, gradient_norm, on_cpu, rng_state, set_rng_state
 from rl_utils.preprocess import to_tensor
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
@@ -34,7 +35,6 @@ from rl_utils.speed import FastForward
 from rl_utils.training_log import TRAIN_COLUMNS, NoLog, TrainingLog
 from rl_utils.workers import Workers, use_global_statistics
 
-BETA2: Final = 0.999
 RANK_SEED: Final = 7919
 LOG_EVERY: Final = 20
 """Steps between points of TensorBoard's curves and between readings of the training accuracy, at most."""
@@ -103,7 +103,8 @@ class Trainer:
         self._now = now
         self.spec = store.spec
         torch.manual_seed(config.seed)
-        self._arguments = default_arguments(config.model, self.spec)
+        begun = resume or start
+        self._arguments = dict(begun.model_arguments) if begun else default_arguments(config.model, self.spec)
         self._network = build_network(config.model, self._arguments)
         if start is not None:
             self._network.load_state_dict(dict(start.weights))
@@ -132,9 +133,7 @@ class Trainer:
         self._per_pass = steps_per_pass(config, samples, self._workers.count)
         self._log_every = min(LOG_EVERY, self._per_pass)
         self._loss = make_loss(config.loss, samples.targets[samples.train])
-        self._optimiser = torch.optim.AdamW(
-            self._network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        self._optimisers = Optimisers(config.optimiser, self._network, weight_decay=config.weight_decay)
         self._held_out = HeldOut(samples, self._batches, self._loss, 2 * config.batch_size, self._workers)
 
     def learn_from(
@@ -237,7 +236,7 @@ class Trainer:
     def _step(self, group: list[Batch]) -> dict[str, float]:
         """One optimiser step over some batches; returns what is averaged over the pass."""
         network, state = self._network, self.state
-        self._optimiser.zero_grad(set_to_none=True)
+        self._network.zero_grad(set_to_none=True)
         measured: dict[str, float] = {}
         for number, batch in enumerate(group, start=1):
             with self._workers.gradients_later(self._parallel, later=number < len(group)):
@@ -262,10 +261,7 @@ class Trainer:
         norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), self._config.clip))
         if not math.isfinite(norm):
             self._give_up(group[-1], f"The gradient is {norm}")
-        pace = self._turn.pace
-        for settings in self._optimiser.param_groups:
-            settings["lr"], settings["betas"] = pace.lr, (pace.beta1, BETA2)
-        self._optimiser.step()
+        self._optimisers.step(self._turn.pace.lr, self._turn.pace.beta1)
         self._average.update(state.step + 1)
         if (state.step + 1) % self._log_every == 0:
             right = accuracy(decode(predict(outputs)), group[-1].targets)
@@ -362,8 +358,8 @@ class Trainer:
             resume = {
                 "state": asdict(self.state),
                 "network": on_cpu(self._network.state_dict()),
-                "optimiser": self._optimiser.state_dict(),
                 "rng": self._workers.gather(rng_state(self._device)),
+                **self._optimisers.state(),
             }
         if not self._workers.leads:
             return
@@ -388,7 +384,7 @@ class Trainer:
         self.state = RunState(**resume["state"])
         self._network.load_state_dict(resume["network"])
         self._average.network.load_state_dict(dict(checkpoint.weights))
-        self._optimiser.load_state_dict(resume["optimiser"])
+        self._optimisers.restore(resume)
         states = resume["rng"]
         if len(states) != self._workers.count:
             logger.warning(

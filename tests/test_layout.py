@@ -84,6 +84,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "schedule",
         "training_run",
         "optimisation",
+        "muon",
         "kept_memory",
         "network",
         "temporal",

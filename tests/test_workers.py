@@ -63,8 +63,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_two_processes_take_the_step_of_one(play: Path, tmp_path: Path) -> None:
     """With other steps on more GPUs, every setting would have to be found anew for each number of them.
 
-    Gradients are compared, by the optimiser's first moment, at weights that hardly move: AdamW would blow up rounding
-    errors to the size of the learning rate wherever a gradient is nearly zero.
+    Gradients are compared, by the optimisers' first moment, at weights that hardly move: AdamW and Muon would blow up
+    rounding errors to the size of the learning rate wherever a gradient is nearly zero.
     """
     settings = ("--epochs", "1", "--accumulate", "18", "--lr", "1e-9")
     runs = [tmp_path / "one", tmp_path / "two"]
@@ -74,6 +74,10 @@ def test_two_processes_take_the_step_of_one(play: Path, tmp_path: Path) -> None:
     assert one["state"]["step"] == two["state"]["step"]
     for number, moments in one["optimiser"]["state"].items():
         gradient, other = moments["exp_avg"], two["optimiser"]["state"][number]["exp_avg"]
+        assert (gradient - other).norm() < 5e-3 * gradient.norm(), number
+    assert one["muon"]["state"], "kernels and matrices have their mean of gradients there"
+    for number, moments in one["muon"]["state"].items():
+        gradient, other = moments["momentum"], two["muon"]["state"][number]["momentum"]
         assert (gradient - other).norm() < 5e-3 * gradient.norm(), number
     for name in (name for name in one["network"] if "running" in name):
         torch.testing.assert_close(two["network"][name], one["network"][name], rtol=1e-4, atol=1e-6)
