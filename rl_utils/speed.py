@@ -134,16 +134,11 @@ def settle(
 
 def _choose_optimiser(config: TrainConfig, before: Mapping[str, Any]) -> Literal["muon", "adamw"]:
     """What --optimiser stands for; `before` are the settings of the run that goes on, empty for a new one."""
-    if not before:
-        usual: Literal["muon", "adamw"] = "muon" if config.model in MUON_MODELS else "adamw"
-        return usual if config.optimiser == "auto" else config.optimiser
-    begun: Literal["muon", "adamw"] = before.get("optimiser", "adamw")  # there was no other one before
-    if config.optimiser not in ("auto", begun):
-        raise UserError(
-            f"The run was begun with --optimiser {begun}, not {config.optimiser}",
-            "Leave it away, or choose another --out",
-        )
-    return begun
+    if config.optimiser != "auto":
+        return config.optimiser
+    if before:
+        return "muon" if before.get("optimiser") == "muon" else "adamw"  # once it was the only one
+    return "muon" if config.model in MUON_MODELS else "adamw"
 
 
 def find_batch_size(config: TrainConfig, spec: InputSpec, device: torch.device, *, most: int) -> int:

@@ -261,7 +261,7 @@ def _open_folder(config: TrainConfig) -> Checkpoint | None:
 
 
 def _check_resume(config: TrainConfig, samples: Samples, last: Checkpoint) -> None:
-    before: dict[str, Any] = last.training["settings"]
+    before: dict[str, Any] = {"optimiser": "adamw"} | last.training["settings"]  # once it was the only one
     for name, value in config_table(config).items():
         if name not in MAY_CHANGE and before.get(name, value) != value:
             option = "--" + name.replace("_", "-")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rl_utils.checkpoint import load_checkpoint, load_policy
+from rl_utils.checkpoint import load_checkpoint, load_policy, save_checkpoint
 from rl_utils.config import TrainConfig
 from rl_utils.controls import Control
 from rl_utils.errors import UserError
@@ -47,6 +48,17 @@ def test_a_run_begins_with_the_weights_it_is_given(play: Path, first: Path, tmp_
     moved = [n for n in given if "running" not in n and "num_batches" not in n and not np.allclose(given[n], found[n])]
     assert not moved
     assert best.metrics["epoch"] == 2, "held-out play that was learnt before cannot say which pass is best"
+
+
+def test_learning_on_keeps_the_network_as_it_was_made(play: Path, tmp_path: Path) -> None:
+    """Policies from before hidden units leaked would see otherwise from one moment to the next."""
+    train((play,), tmp_path / "new", model="fovea")
+    made = load_checkpoint(tmp_path / "new" / "best.pt")
+    assert made.model_arguments["leak"] > 0
+    arguments = {name: value for name, value in made.model_arguments.items() if name != "leak"}
+    save_checkpoint(dataclasses.replace(made, model_arguments=arguments), tmp_path / "old.pt")
+    train((play,), tmp_path / "on", model="fovea", init=tmp_path / "old.pt", lr=1e-12)
+    assert "leak" not in load_checkpoint(tmp_path / "on" / "best.pt").model_arguments
 
 
 @pytest.mark.parametrize(

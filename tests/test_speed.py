@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import pytest
 import torch
 
 import train
-from rl_utils.checkpoint import load_checkpoint
+from rl_utils.checkpoint import Checkpoint, load_checkpoint
 from rl_utils.config import AUTO_BATCH, TrainConfig, parse_config
 from rl_utils.errors import UserError
-from rl_utils.model import default_spec
+from rl_utils.model import build_network, default_arguments, default_spec
 from rl_utils.run_state import Ending
 from rl_utils.speed import FastForward, choose_amp, settle
 from rl_utils.state_input import state_spec
@@ -63,6 +64,28 @@ def test_a_batch_never_outgrows_the_recordings() -> None:
     config = TrainConfig(data=(Path("a"),), out=Path("b"), model="state", batch_size=AUTO_BATCH)
     chosen = settle(config, None, state_spec(30.0), CPU, per_pass=700, count=2)
     assert chosen.batch_size in (32, 2 * 17), "two processes of 16 each, of 17 at most"
+
+
+def test_the_default_network_is_muons_and_older_runs_are_adamws(tmp_path: Path) -> None:
+    """last.pt of a run from before there was a choice has no momentum that Muon could go on with."""
+    config = TrainConfig(data=(Path("a"),), out=Path("b"))
+    spec = default_spec("fovea", 30.0)
+    assert settle(config, None, spec, CPU, per_pass=700, count=1).optimiser == "muon"
+    network = build_network("fovea", default_arguments("fovea", spec))
+    known = {"model_name": "fovea", "model_arguments": default_arguments("fovea", spec), "spec": spec, "fps": 30.0}
+    last = Checkpoint(
+        **known,  # type: ignore[arg-type]
+        weights=network.state_dict(),
+        capture_size=(480, 270),
+        training={"settings": {"amp": "off"}},
+        metrics={},
+        data={},
+        resume={},
+    )
+    assert settle(config, last, spec, CPU, per_pass=700, count=1).optimiser == "adamw"
+    for model in ("motion", "temporal", "rocketnet"):
+        other = dataclasses.replace(config, model=model)
+        assert settle(other, None, default_spec(model, 30.0), CPU, per_pass=700, count=1).optimiser == "adamw"
 
 
 def test_words_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,15 +102,17 @@ def test_the_same_settings_give_the_same_run(play: Path, tmp_path: Path) -> None
     assert not same_run(tmp_path / "a", tmp_path / "c")
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_resumed_run_equals_an_uninterrupted_one(accumulate: int, play: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("accumulate", "optimiser"), [(1, "muon"), (2, "adamw")])
+def test_a_resumed_run_equals_an_uninterrupted_one(accumulate: int, optimiser: str, play: Path, tmp_path: Path) -> None:
     """Whoever needs the computer for an hour must not get another policy for it."""
-    train(play, tmp_path / "whole", accumulate=accumulate)
+    how = {"accumulate": accumulate, "optimiser": optimiser}
+    train(play, tmp_path / "whole", **how)
     parts = 0
-    outcome = train(play, tmp_path / "parts", accumulate=accumulate, stop=stop_after(14))
+    outcome = train(play, tmp_path / "parts", **how, stop=stop_after(14))
     while outcome.ending is Ending.INTERRUPTED:
         parts += 1
-        outcome = train(play, tmp_path / "parts", accumulate=accumulate, resume=True, stop=stop_after(17))
+        how["optimiser"] = "auto"  # a run goes on with what it was begun with
+        outcome = train(play, tmp_path / "parts", **how, resume=True, stop=stop_after(17))
     assert parts >= 2, "interrupted in the middle of passes and while measuring"
     assert same_run(tmp_path / "whole", tmp_path / "parts")
     for a, b in zip(history(tmp_path / "whole"), history(tmp_path / "parts"), strict=True):
@@ -134,6 +136,7 @@ def test_a_finished_run_has_nothing_to_go_on_with(play: Path, tmp_path: Path) ->
         ({"lr": 3e-4}, "--lr 0.001, not 0.0003"),
         ({"model": "rocketnet"}, "--model motion, not rocketnet"),
         ({"batch_size": 8}, "--batch-size 16, not 8"),
+        ({"optimiser": "muon"}, "--optimiser adamw, not muon"),
     ],
 )
 def test_a_run_goes_on_with_its_own_settings(changes: dict[str, Any], message: str, play: Path, tmp_path: Path) -> None:

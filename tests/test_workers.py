@@ -32,6 +32,8 @@ def command(data: Path, out: Path, *options: str, processes: int, script: Path =
     settings = [
         "--model",
         "motion",
+        "--optimiser",
+        "muon",
         "--val-gap-s",
         "0.5",
         "--batch-size",
