@@ -30,11 +30,12 @@ from rl_utils.interfaces import Frame, FrameInfo, Inputs, PadInfo
 from rl_utils.kept_memory import kept_memory
 from rl_utils.losses import BalancedLoss, LossFunction, article_loss
 from rl_utils.model import RocketNet, build_network, default_arguments, default_spec
+from rl_utils.muon import Optimisers
 from rl_utils.optimisation import repeatable
 from rl_utils.policy import NetworkPolicy
 from rl_utils.preprocess import ARTICLE_SPEC, PreprocessSpec, motion_spec, to_tensor
 from rl_utils.recordings import open_recordings
-from rl_utils.speed import Amp, FastForward
+from rl_utils.speed import Amp, FastForward, usual_optimiser
 
 COUNT: Final = 200
 """Samples of the test recording: seven seconds of play."""
@@ -91,6 +92,9 @@ def bench_train(seconds: float) -> list[dict[str, object]]:
             with kept_memory():
                 rows.append({"what": label} | _rate(_training(name, batch), seconds))
                 rows.append({"what": f"{label}, bfloat16"} | _rate(_training(name, batch, amp="bf16"), seconds))
+        with kept_memory():
+            alone = _training("fovea", BATCH, amp="bf16", optimiser="adamw")
+            rows.append({"what": f"{fovea}, bfloat16, AdamW alone"} | _rate(alone, seconds))
         rows.append({"what": f"{fovea}, freed memory not kept"} | _rate(_training("fovea", BATCH), seconds))
         frame = _pictures()[0]
         for label, answer in _answers().items():
@@ -162,7 +166,9 @@ def _our_samples(session: Path, spec: PreprocessSpec, cache_bytes: int) -> Itera
                 yield len(batch.indices)
 
 
-def _training(name: str, batch: int, *, plain: bool = False, amp: Amp = "off") -> Iterator[int]:
+def _training(
+    name: str, batch: int, *, plain: bool = False, amp: Amp = "off", optimiser: str | None = None
+) -> Iterator[int]:
     """Whole training steps on random pictures; `plain` is the article's memory layout, loss and optimiser."""
     spec = default_spec(name, 30)
     chance = np.random.default_rng(0)
@@ -170,13 +176,17 @@ def _training(name: str, batch: int, *, plain: bool = False, amp: Amp = "off") -
     targets = torch.from_numpy(chance.random((batch, N_CONTROLS), np.float32).round())
     network = RocketNet() if plain else build_network(name, default_arguments(name, spec))
     loss: LossFunction = article_loss if plain else BalancedLoss(targets.numpy())
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=not plain)
+    ours = Optimisers(optimiser or usual_optimiser(name), network, weight_decay=0.0)
+    articles = torch.optim.AdamW(network.parameters(), lr=1e-4)
     forward = FastForward(network, amp=amp, compiled=False, device=torch.device("cpu"))
     while True:
         images = torch.from_numpy(stacks).float() / 255 if plain else to_tensor(stacks, spec, half=amp == "bf16")
-        optimiser.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         loss(forward(images), targets).total.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        if plain:
+            articles.step()
+        else:
+            ours.step(1e-4, 0.9)
         yield batch
 
 

@@ -41,6 +41,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, parameters: Iterable[torch.Tensor], *, lr: float, weight_decay: float) -> None:
+        # Named as AdamW's, so that both are set alike; the second is not used.
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "betas": (0.95, BETA2)})
 
     @torch.no_grad()
@@ -81,11 +82,10 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     gram = rows @ rows.T
     unit = torch.eye(len(gram), device=gram.device)
     whole = unit
-    for iteration in range(ITERATIONS):
+    for _ in range(ITERATIONS):
         factor = a * unit + b * gram + c * (gram @ gram)
-        whole = factor @ whole if iteration else factor
-        if iteration < ITERATIONS - 1:
-            gram = gram @ (factor @ factor)  # all of these are polynomials of the first one, and commute
+        whole = factor @ whole
+        gram = gram @ (factor @ factor)  # all of these are polynomials of the first one, and commute
     found: torch.Tensor = whole @ rows
     return found.T if tall else found
 

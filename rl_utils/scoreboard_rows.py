@@ -21,7 +21,7 @@ ARTICLE: Final = (
 LEVERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "belief": ("the same without a belief about the state", ("--belief-weight", "0")),
     "belief-and-middle": (
-        "the same without that and without the enlarged middle",
+        "the same without belief and enlarged middle",
         ("--model", "motion", "--optimiser", "muon"),
     ),
     "mirror": ("the same without mirrored pictures", ("--mirror", "0")),

@@ -138,7 +138,12 @@ def _choose_optimiser(config: TrainConfig, before: Mapping[str, Any]) -> Literal
         return config.optimiser
     if before:
         return "muon" if before.get("optimiser") == "muon" else "adamw"  # once it was the only one
-    return "muon" if config.model in MUON_MODELS else "adamw"
+    return usual_optimiser(config.model)
+
+
+def usual_optimiser(model: str) -> Literal["muon", "adamw"]:
+    """What --optimiser auto takes for a new run."""
+    return "muon" if model in MUON_MODELS else "adamw"
 
 
 def find_batch_size(config: TrainConfig, spec: InputSpec, device: torch.device, *, most: int) -> int:

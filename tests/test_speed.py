@@ -66,7 +66,7 @@ def test_a_batch_never_outgrows_the_recordings() -> None:
     assert chosen.batch_size in (32, 2 * 17), "two processes of 16 each, of 17 at most"
 
 
-def test_the_default_network_is_muons_and_older_runs_are_adamws(tmp_path: Path) -> None:
+def test_the_default_network_is_muons_and_older_runs_are_adamws() -> None:
     """last.pt of a run from before there was a choice has no momentum that Muon could go on with."""
     config = TrainConfig(data=(Path("a"),), out=Path("b"))
     spec = default_spec("fovea", 30.0)

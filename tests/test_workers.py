@@ -32,8 +32,6 @@ def command(data: Path, out: Path, *options: str, processes: int, script: Path =
     settings = [
         "--model",
         "motion",
-        "--optimiser",
-        "muon",
         "--val-gap-s",
         "0.5",
         "--batch-size",
@@ -68,7 +66,7 @@ def test_two_processes_take_the_step_of_one(play: Path, tmp_path: Path) -> None:
     Gradients are compared, by the optimisers' first moment, at weights that hardly move: AdamW and Muon would blow up
     rounding errors to the size of the learning rate wherever a gradient is nearly zero.
     """
-    settings = ("--epochs", "1", "--accumulate", "18", "--lr", "1e-9")
+    settings = ("--epochs", "1", "--accumulate", "18", "--lr", "1e-9", "--optimiser", "muon")
     runs = [tmp_path / "one", tmp_path / "two"]
     for processes, run in enumerate(runs, start=1):
         train(play, run, *settings, processes=processes, script=WITHOUT_DROPOUT)
@@ -77,7 +75,7 @@ def test_two_processes_take_the_step_of_one(play: Path, tmp_path: Path) -> None:
     for number, moments in one["optimiser"]["state"].items():
         gradient, other = moments["exp_avg"], two["optimiser"]["state"][number]["exp_avg"]
         assert (gradient - other).norm() < 5e-3 * gradient.norm(), number
-    assert one["muon"]["state"], "kernels and matrices have their mean of gradients there"
+    assert one["muon"]["state"], "kernels have their mean of gradients there"
     for number, moments in one["muon"]["state"].items():
         gradient, other = moments["momentum"], two["muon"]["state"][number]["momentum"]
         assert (gradient - other).norm() < 5e-3 * gradient.norm(), number
@@ -113,7 +111,7 @@ def test_a_stopped_run_of_two_goes_on_bit_for_bit(play: Path, tmp_path: Path) ->
 
     train(play, tmp_path / "alone", "--epochs", "3", processes=1)
     alone = load_checkpoint(tmp_path / "alone" / "last.pt").resume["state"]["best"]["loss"]
-    assert finished["state"]["best"]["loss"] == pytest.approx(alone, rel=0.3), "other units dropped out, same learning"
+    assert finished["state"]["best"]["loss"] == pytest.approx(alone, rel=0.1), "other units dropped out, same learning"
 
 
 @pytest.mark.parametrize(
