@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rl_utils.config import CollectConfig, parse_config
 from rl_utils.console import StatusLine, log
 from rl_utils.errors import user_errors
+from rl_utils.paths import require_folder
 
 if TYPE_CHECKING:
     from rl_utils.sitting import Devices
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Record frames and inputs until Ctrl+C."""
     config = parse_config(CollectConfig, argv, prog="collect.py")
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    require_folder(config.out, "--out")
     from rl_utils.devices import open_play
     from rl_utils.habits import open_habits
     from rl_utils.recovery import recover_orphans

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rl_utils.config import EvalConfig, parse_config
 from rl_utils.console import StatusLine, counted, log
-from rl_utils.errors import user_errors
+from rl_utils.errors import UserError, user_errors
+from rl_utils.paths import require_folder, require_writable
 
 if TYPE_CHECKING:
     from rl_utils.devices import Drive
@@ -24,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Drive until the time is over, Ctrl+C, or a hand on the physical gamepad (which may also just take over)."""
     config = parse_config(EvalConfig, argv, prog="eval.py")
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    if config.record is not None:
+        require_folder(config.record, "--record")
+    if config.report is not None:
+        require_writable(config.report, "--report")
     from rl_utils.devices import StateDriver, open_drive, open_driver
 
     policy = open_driver(config)
@@ -125,7 +130,10 @@ def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress,
             "latency_ms_p99": p99,
             "play": play,
         }
-        config.report.write_text(json.dumps(report, indent=2) + "\n")
+        try:
+            config.report.write_text(json.dumps(report, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"{config.report} cannot be written ({error.strerror})", "Free some space") from error
 
 
 if __name__ == "__main__":

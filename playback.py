@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rl_utils.config import PlaybackConfig, TrimConfig, parse_config
 from rl_utils.console import log, progress
 from rl_utils.errors import UserError, user_errors
+from rl_utils.paths import require_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +113,7 @@ def _open_playlist(recordings: Sequence[Recording], checkpoint: Path | None) -> 
 
     if checkpoint is None:
         return Playlist(recordings)
+    require_checkpoint(checkpoint)
     from rl_utils.checkpoint import load_policy
 
     policy = load_policy(checkpoint)

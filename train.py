@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rl_utils.config import TrainConfig, parse_config
 from rl_utils.errors import EXIT_INTERRUPTED, user_errors
+from rl_utils.paths import require_checkpoint, require_data
 
 if TYPE_CHECKING:
     from rl_utils.run_state import Outcome
@@ -25,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     leads = os.environ.get("RANK", "0") == "0"  # set by torchrun: one process writes and talks for all
     logging.basicConfig(format="%(levelname)s: %(message)s")
     logging.getLogger("rl_utils").setLevel(logging.INFO if leads else logging.WARNING)
+    for path in (*config.data, *config.hold_out):
+        require_data(path)
+    if config.init is not None:
+        require_checkpoint(config.init)
     # Before torch is loaded: its CPU threads otherwise spin while they wait for each other, which costs a busy machine
     # nine tenths of the speed (90 against 680 samples/s, 2 threads on 2 cores at load 6. Source: measured 2026).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

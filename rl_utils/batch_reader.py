@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -93,7 +95,7 @@ def _read(path: Path, file: h5py.File) -> Batch:
             raise _foreign(path, f"{name} is missing")
     count = len(columns[schema.INPUTS])
     state = None
-    if schema.STATE in file and len(file[schema.STATE].shape) == 2:
+    if schema.STATE in file and len(_dataset(path, file, schema.STATE).shape) == 2:
         state = _column(path, file, schema.STATE, np.dtype("<f4"), file[schema.STATE].shape[1:])
     labels = None
     if schema.LABELS in file:
@@ -118,7 +120,7 @@ def _read(path: Path, file: h5py.File) -> Batch:
         labels=labels,
         state=state,
         state_names=_names(file),
-        events=file[schema.EVENTS][:] if schema.EVENTS in file else np.empty(0, schema.EVENT_DTYPE),
+        events=_events(path, file),
         pictures=pictures,
     )
 
@@ -137,8 +139,29 @@ def _check_versions(path: Path, attrs: dict[str, Any]) -> None:
         )
 
 
+def _dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
+    """What the file holds under a name, if that has rows."""
+    if name not in file:
+        raise _foreign(path, f"{name} is missing")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        raise _foreign(path, f"{name} is a group instead of a dataset")
+    if not found.shape:
+        raise _foreign(path, f"{name} has no rows")
+    return found
+
+
+def _events(path: Path, file: h5py.File) -> NDArray[Any]:
+    if schema.EVENTS not in file:
+        return np.empty(0, schema.EVENT_DTYPE)
+    dataset = _dataset(path, file, schema.EVENTS)
+    if dataset.dtype != schema.EVENT_DTYPE or dataset.ndim != 1:
+        raise _foreign(path, f"events are {dataset.dtype} {dataset.shape} instead of raw pad events")
+    return np.asarray(dataset[:])
+
+
 def _column(path: Path, file: h5py.File, name: str, dtype: np.dtype[Any], tail: tuple[int, ...]) -> NDArray[Any]:
-    dataset = file[name]
+    dataset = _dataset(path, file, name)
     if dataset.shape[1:] != tail or dataset.dtype.kind not in ("f" if dtype.kind == "f" else "iu"):
         expected = f"{dtype.name} (N{''.join(f', {n}' for n in tail)})"
         raise _foreign(path, f"{name} is {dataset.dtype} {dataset.shape} instead of {expected}")
@@ -161,7 +184,7 @@ def _check_inputs(path: Path, name: str, values: NDArray[np.float32] | None) -> 
 
 
 def _frame_pictures(path: Path, file: h5py.File, count: int) -> Pictures:
-    frames = file[schema.FRAMES]
+    frames = _dataset(path, file, schema.FRAMES)
     shape = frames.shape
     grey = len(shape) == 3
     if frames.dtype != np.uint8 or not (grey or (len(shape) == 4 and shape[3] == 3)) or 0 in shape[1:]:
@@ -173,10 +196,10 @@ def _frame_pictures(path: Path, file: h5py.File, count: int) -> Pictures:
 
 
 def _jpeg_pictures(path: Path, file: h5py.File, count: int) -> Pictures:
-    index = np.asarray(file[schema.JPEG_INDEX][:], np.int64)
-    data = file[schema.JPEG]
-    if index.shape != (count, 2):
-        raise _foreign(path, f"jpeg_index is {index.shape} for {count} inputs")
+    index = _column(path, file, schema.JPEG_INDEX, np.dtype("<i8"), (2,))
+    data = _dataset(path, file, schema.JPEG)
+    if len(index) != count:
+        raise _foreign(path, f"jpeg_index has {len(index)} rows for {count} inputs")
     if data.ndim != 1 or data.chunks is None or data.id.get_create_plist().get_nfilters():
         raise _foreign(path, "jpeg is not stored as plain chunks of bytes")
     if count and (index.min() < 0 or index.sum(axis=1).max() > data.shape[0]):
@@ -205,16 +228,18 @@ def _plain(value: Any) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    if not path.exists():
-        return UserError(f"{path} does not exist", "Check the path")
+    if isinstance(error, OSError) and error.errno:  # h5py puts more into the text than the kernel's reason
+        reason = os.strerror(error.errno)
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return UserError(f"{path} does not exist", "Check the path")
+        return UserError(f"{path} cannot be read ({reason})", "Check that it is a whole batch file that you may read")
     if path.is_file() and path.stat().st_size == 0:
         return UserError(f"{path} is empty", "Remove it")
     if "truncated file" in str(error):
         return UserError(f"{path} is truncated", "Copy it again from its source, or remove it")
     if "signature not found" in str(error):
         return UserError(f"{path} is no HDF5 file", "Name session folders or batch files (*_batch.h5)")
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return UserError(f"{path} cannot be read ({reason})", "Check that it is a whole batch file that you may read")
+    return UserError(f"{path} cannot be read ({error})", "Check that it is a whole batch file that you may read")
 
 
 def _foreign(path: Path, reason: str) -> UserError:

@@ -38,7 +38,8 @@ class Batch:
         stacks: (B, channels, height, width) uint8 of pictures, or (B, moments * 24) float32 of states.
         targets: (B, 19) float32.
         states: (B, 24) float32, the arena's state; NaN where it is not known.
-        following: (B, plans, 19) float32, the targets of this moment and those after it; NaN past the segment's end.
+        following: (B, plans, 19) float32, the targets of this moment and those after it; NaN past the segment's end
+            and where there is nothing to be learnt, such as a policy's own driving.
         indices: (B,) int64, running indices.
     """
 
@@ -56,10 +57,12 @@ class Augmentation:
     Attributes:
         mirror: Share of samples seen mirrored.
         shift_px: Largest shift in each direction, in px of the network's input.
+        swap_shoulders: The shoulder buttons have sides, and change places in a mirror.
     """
 
     mirror: float = 0.0
     shift_px: int = 0
+    swap_shoulders: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Variation:
         return type(self)(self.mirrored[part], self.shifts[part])
 
 
-def augment(batch: Batch, variation: Variation) -> Batch:
+def augment(batch: Batch, variation: Variation, *, swap_shoulders: bool = False) -> Batch:
     """Vary a batch: mirrored pictures with mirrored inputs, and small shifts with repeated edges.
 
     A shifted camera shows what a slightly wrong position looks like, which works like data of recoveries; all pictures
@@ -96,8 +99,8 @@ def augment(batch: Batch, variation: Variation) -> Batch:
     of_pictures = stacks.ndim > 2
     if len(mirrored):
         targets, states, following = targets.copy(), states.copy(), following.copy()
-        targets[mirrored] = mirror_inputs(targets[mirrored])
-        following[mirrored] = mirror_inputs(following[mirrored])
+        targets[mirrored] = mirror_inputs(targets[mirrored], swap_shoulders=swap_shoulders)
+        following[mirrored] = mirror_inputs(following[mirrored], swap_shoulders=swap_shoulders)
         states[mirrored] = mirrored_states(states[mirrored])
         if not of_pictures:
             stacks = stacks.copy()
@@ -107,13 +110,13 @@ def augment(batch: Batch, variation: Variation) -> Batch:
     return Batch(stacks, targets, states, following, batch.indices)
 
 
-def mirror_inputs(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the same play looks like in a mirror: steering and d-pad change sides, the shoulder buttons change places.
-
-    The shoulder buttons are air roll left and right where they are bound at all. Source: the game's default bindings.
+def mirror_inputs(inputs: NDArray[np.float32], *, swap_shoulders: bool = False) -> NDArray[np.float32]:
+    """What the same play looks like in a mirror: steering and d-pad change sides.
 
     Args:
         inputs: (..., 19) float32.
+        swap_shoulders: The shoulder buttons change places, too: right where they are air roll left and right, wrong for
+            powerslide on one and boost on the other. Source: facts of this project, learning 8.
 
     Returns:
         A copy.
@@ -121,8 +124,9 @@ def mirror_inputs(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     mirrored = inputs.copy()
     for axis in MIRRORED_AXES:
         mirrored[..., axis] = 1 - inputs[..., axis]
-    mirrored[..., Control.TL] = inputs[..., Control.TR]
-    mirrored[..., Control.TR] = inputs[..., Control.TL]
+    if swap_shoulders:
+        mirrored[..., Control.TL] = inputs[..., Control.TR]
+        mirrored[..., Control.TR] = inputs[..., Control.TL]
     return mirrored
 
 
@@ -190,7 +194,8 @@ class Batches:
         later = indices[:, None] + np.arange(self._plans)
         inside = np.minimum(later, len(samples.targets) - 1)
         same = (later == inside) & (samples.firsts[inside] == samples.firsts[indices][:, None])
-        return np.where(same[..., None], samples.targets[inside], np.float32(np.nan))
+        known = same & samples.teaches[inside]
+        return np.where(known[..., None], samples.targets[inside], np.float32(np.nan))
 
     def in_order(self, indices: Indices, size: int) -> Iterator[Batch]:
         """All of `indices`, as they were, `size` at a time; made ahead by a thread."""
@@ -215,7 +220,8 @@ class Batches:
             # Sorted: neighbouring rows of the store are read in order; the order within a batch means nothing.
             chosen = np.sort(order[number * size : (number + 1) * size])
             chance = np.random.default_rng([self._seed, epoch, number])
-            batch = augment(self.plain(chosen[part]), Variation.draw(self._augmentation, len(chosen), chance).of(part))
+            variation = Variation.draw(self._augmentation, len(chosen), chance).of(part)
+            batch = augment(self.plain(chosen[part]), variation, swap_shoulders=self._augmentation.swap_shoulders)
             return self._look_otherwise(batch, len(chosen), chance, part)
 
         numbers = range(start, len(order) // size if stop is None else stop)

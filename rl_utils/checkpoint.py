@@ -19,10 +19,12 @@ from typing import Any, Final
 import torch
 
 from rl_utils import __version__
+from rl_utils.config import ComputeDevice
 from rl_utils.controls import LAYOUT_VERSION
 from rl_utils.errors import UserError
 from rl_utils.model import DECODING, build_network
 from rl_utils.network import Network
+from rl_utils.paths import A_CHECKPOINT
 from rl_utils.policy import NetworkPolicy, StatePolicy
 from rl_utils.preprocess import ARTICLE_SPEC, InputSpec, read_spec
 from rl_utils.state_input import StateSpec
@@ -31,8 +33,6 @@ FORMAT: Final = "rlai-checkpoint"
 FORMAT_VERSION: Final = 1
 ARTICLE_FPS: Final = 30.0
 """The article's files hold no rate; its loop aimed at "30+" frames per second."""
-
-_OTHER_FILE = "Name the best.pt of a run of train.py, or a checkpoint of the article"
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,15 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}); what was saved before is untouched",
-            "Free some space or choose another --out, then go on with --resume",
-        ) from error
+        raise not_written(path, error) from error
+
+
+def not_written(path: Path, error: OSError) -> UserError:
+    """What to say where a file of a run cannot be written."""
+    return UserError(
+        f"{path} cannot be written ({error.strerror}); what was saved before is untouched",
+        "Free some space or choose another --out, then go on with --resume",
+    )
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -133,22 +138,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
             fps=ARTICLE_FPS,
             capture_size=(ARTICLE_SPEC.width, ARTICLE_SPEC.height),
         )
-    raise UserError(f"{path} holds no network", _OTHER_FILE)
+    raise UserError(f"{path} holds no network", A_CHECKPOINT)
 
 
 def _read_plain_data(path: Path) -> dict[Any, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})", _OTHER_FILE) from error
+        raise UserError(f"{path} cannot be read ({error.strerror})", A_CHECKPOINT) from error
     try:
         with warnings.catch_warnings(action="ignore"):
             # On the CPU first, so that a checkpoint from a GPU opens anywhere; weights_only runs no code of the file.
             table = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # on damaged files torch's reader raises nearly anything, also asserts
-        raise UserError(f"{path} is damaged or no checkpoint ({type(error).__name__})", _OTHER_FILE) from error
+        raise UserError(f"{path} is damaged or no checkpoint", A_CHECKPOINT) from error
     if not isinstance(table, dict):
-        raise UserError(f"{path} holds no network", _OTHER_FILE)
+        raise UserError(f"{path} holds no network", A_CHECKPOINT)
     return table
 
 
@@ -175,7 +180,7 @@ def _read_ours(path: Path, table: Mapping[str, Any]) -> Checkpoint:
             resume=table["resume"],
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} lacks a part of a checkpoint ({error})", _OTHER_FILE) from error
+        raise UserError(f"{path} lacks a part of a checkpoint ({error})", A_CHECKPOINT) from error
 
 
 def restore_network(checkpoint: Checkpoint, path: Path) -> Network:
@@ -200,7 +205,7 @@ def restore_network(checkpoint: Checkpoint, path: Path) -> Network:
         wrong = next(n for n in sorted(expected.keys() | found.keys()) if expected.get(n) != found.get(n))
         shapes = [str(tuple(s[wrong])) if wrong in s else "nothing" for s in (expected, found)]
         raise UserError(
-            f"{path} is not a {checkpoint.model_name}: {wrong} should be {shapes[0]} and is {shapes[1]}", _OTHER_FILE
+            f"{path} is not a {checkpoint.model_name}: {wrong} should be {shapes[0]} and is {shapes[1]}", A_CHECKPOINT
         )
     network.load_state_dict(dict(checkpoint.weights))
     return network
@@ -231,12 +236,12 @@ def load_start(path: Path, model_name: str, spec: InputSpec) -> Checkpoint:
     return checkpoint
 
 
-def load_policy(path: Path, *, device: str = "cpu", threads: int = 1) -> NetworkPolicy:
+def load_policy(path: Path, *, device: ComputeDevice = "auto", threads: int = 1) -> NetworkPolicy:
     """Open a checkpoint as something that drives by pictures.
 
     Args:
         path: best.pt or last.pt of a run, or a checkpoint of the article.
-        device: Where to compute, as torch names it.
+        device: Where to compute; see `playing_device`.
         threads: CPU threads of torch in this process; beside a game one is fastest, as more of them wait for each
             other (one: 4 to 8 ms, two: up to 430 ms under load. Source: measured 2026, facts of this project, storage).
 
@@ -247,17 +252,35 @@ def load_policy(path: Path, *, device: str = "cpu", threads: int = 1) -> Network
     if isinstance(policy, StatePolicy):
         raise UserError(
             f"{path} drives by the practice arena's state, which no window shows",
-            f'Score it with "python -m rl_utils.arena score --checkpoint {path}", or train one with --model motion',
+            f'Score it with "python -m rl_utils.arena score --checkpoint {path}", or train one without --model state',
         )
     return policy
 
 
-def load_arena_policy(path: Path, *, device: str = "cpu", threads: int = 1) -> NetworkPolicy | StatePolicy:
+def load_arena_policy(path: Path, *, device: ComputeDevice = "auto", threads: int = 1) -> NetworkPolicy | StatePolicy:
     """Open a checkpoint as something that drives in the arena, where its state can be seen, too. See `load_policy`."""
     checkpoint = load_checkpoint(path)
     network = restore_network(checkpoint, path)
     torch.set_num_threads(threads)
     spec, fps, size = checkpoint.spec, checkpoint.fps, checkpoint.capture_size
+    where = playing_device(device, network)
     if isinstance(spec, StateSpec):
-        return StatePolicy(network, spec, fps=fps, capture_size=size, device=device)
-    return NetworkPolicy(network, spec, fps=fps, capture_size=size, device=device)
+        return StatePolicy(network, spec, fps=fps, capture_size=size, device=where)
+    return NetworkPolicy(network, spec, fps=fps, capture_size=size, device=where)
+
+
+def playing_device(name: ComputeDevice, network: Network) -> torch.device:
+    """Where a network computes while it drives.
+
+    Args:
+        name: auto takes the GPU, where there is one, for networks too large for a core; the others answer in
+            milliseconds there, and beside a game the GPU is busy.
+        network: The one that drives.
+
+    Raises:
+        UserError: CUDA was asked for and is not there.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UserError("--compute cuda finds no GPU that torch can use", "Leave --compute away to drive on the CPU")
+    return torch.device("cuda" if available and (name == "cuda" or (name == "auto" and network.for_gpus)) else "cpu")

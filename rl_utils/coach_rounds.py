@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 PIECE_S: Final = 30.0
 """Play time of one session: between two of them a round can be stopped, and processes have about as many each."""
 FIRST_SEED: Final = 500_000
-SEEDS_PER_ROUND: Final = 20_000
-SEEDS_PER_PIECE: Final = 100
-"""More starts than a piece can have."""
+SEEDS_PER_ROUND: Final = 20_007
+SEEDS_PER_PIECE: Final = 43
+"""More starts than a piece can have. Each piece, and each round, begins at another place of the 20 starts that take
+turns (`TRAINING_MIX`): a piece has time for one to five, and all are to be played as often."""
 SITUATION: Final = "training"
 
 
@@ -84,13 +85,11 @@ def play_round(
     """
     pieces = max(1, round(minutes * 60 / PIECE_S))
     seconds = minutes * 60 / pieces
-    first = FIRST_SEED + number % 19 * SEEDS_PER_ROUND
     processes = min(processes or len(os.sched_getaffinity(0)), pieces)
     tally = Tally()
     with play_pool(processes, _prepare, checkpoint) as pool:
         futures = [
-            pool.submit(_play, first + SEEDS_PER_PIECE * piece, seconds, out / f"{piece:03d}")
-            for piece in range(pieces)
+            pool.submit(_play, first_seed(number, piece), seconds, out / f"{piece:03d}") for piece in range(pieces)
         ]
         for future in as_completed(futures):
             tally += future.result()
@@ -98,6 +97,11 @@ def play_round(
             if stop():
                 return None
     return tally
+
+
+def first_seed(number: int, piece: int) -> int:
+    """Of the starts of a piece (from 0) of a round (from 1; after 19 of them they begin again)."""
+    return FIRST_SEED + number % 19 * SEEDS_PER_ROUND + SEEDS_PER_PIECE * piece
 
 
 class _Worker:

@@ -32,6 +32,7 @@ GAME_TITLE: Final = r"^Rocket League(\s*\(.*\))?$"
 
 WindowSize = tuple[int, int]
 TeamName = Literal["blue", "orange"]
+ComputeDevice = Literal["auto", "cpu", "cuda"]
 LookName = Literal["default", "night", "desert", "ice"]
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
@@ -89,6 +90,22 @@ def parse_until(text: str, fps: float) -> int:
 def _require(condition: bool, problem: str, remedy: str) -> None:
     if not condition:
         raise UserError(problem, remedy)
+
+
+def _require_data(data: Sequence[Path], example: str, **lists: Sequence[object]) -> None:
+    """Refuse a command without recordings.
+
+    Args:
+        data: What was named.
+        example: How it is done.
+        lists: Options that take every word up to the next option, by name: words meant as recordings may be in there.
+    """
+    took = next((f": --{name.replace('_', '-')} took the words after it" for name, words in lists.items() if words), "")
+    _require(len(data) > 0, f"No recording was named{took}", f'Name folders or files first: "{example}"')
+
+
+def _require_wait(seconds: float) -> None:
+    _require(0 <= seconds <= 86_400, f"--wait {seconds:g} is out of range", "Choose 0 to 86400 seconds")
 
 
 @dataclass(frozen=True)
@@ -168,6 +185,7 @@ class CollectConfig:
         _require(0 <= self.noise <= 1, f"--noise {self.noise:g} is out of range", "Choose 0 to 1")
         _require(self.seconds is None or self.until is None, "--seconds and --until exclude each other", "Give one")
         _require(0 <= self.countdown <= 3600, f"--countdown {self.countdown:g} is out of range", "Choose 0 to 3600")
+        _require_wait(self.wait)
         _require(
             self.discard_seconds > 0, f"--discard-seconds {self.discard_seconds:g} is too short", "Use more than 0"
         )
@@ -252,6 +270,9 @@ class TrainConfig:
     """Share of the play time that is held out, as whole stretches of time."""
     val_gap_s: float = 2.0
     """Seconds left out on both sides of a held-out stretch."""
+    hold_out: tuple[Path, ...] = ()
+    """Recordings (folders, sessions or files) to measure on instead of stretches: whole sessions, learnt from not at
+    all."""
     action_shift_ms: float = 0.0
     """Pair each frame with the inputs this much later, to cancel the latency of driving."""
     init: Path | None = None
@@ -267,6 +288,8 @@ class TrainConfig:
     """Factor for moments in which a button changes or an axis moves by more than a tenth of its way."""
     mirror: float = 0.5
     """Share of samples seen left-right mirrored, with steering mirrored too."""
+    swap_shoulders: bool = False
+    """Swap L1 and R1 in mirrored samples: for play with air roll left and right on them."""
     shift_px: int = 1
     """Random shift of the picture, in px of the model's input."""
     colour: float = 0.0
@@ -283,12 +306,12 @@ class TrainConfig:
     ema: float = 0.995
     """Average of the weights over steps that is evaluated and saved; 0 turns it off."""
     pad_profile: str = "playstation"
-    """Pad behind the article's files: playstation, xpad, playstation-generic or nintendo."""
+    """Pad behind the article's files: playstation, playstation-generic, xpad, nintendo, 8bitdo or hid."""
     cache_gb: float = 6.0
     """Memory for frames held ready at training size; what does not fit goes to a file in --out while it trains."""
     cache_disk_gb: float = 100.0
     """Room for that file (at most half of what is free); what does not fit there either is decoded when needed."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: ComputeDevice = "auto"
     """Where to compute."""
     threads: int = 0
     """CPU threads of torch; 0 leaves its choice."""
@@ -309,9 +332,7 @@ class TrainConfig:
     """Continue the run in --out from last.pt."""
 
     def __post_init__(self) -> None:
-        _require(
-            len(self.data) > 0, "No recording was named", 'Name folders or files: "train.py recordings --out runs/a"'
-        )
+        _require_data(self.data, "train.py recordings --out runs/a", mask=self.mask, hold_out=self.hold_out)
         _require(self.epochs >= 1, f"--epochs {self.epochs} is too small", "Choose at least 1")
         _require(
             self.minutes is None or self.minutes > 0, f"--minutes {self.minutes} is not a duration", "Use more than 0"
@@ -323,7 +344,9 @@ class TrainConfig:
         )
         _require(self.accumulate >= 1, f"--accumulate {self.accumulate} is too small", "Choose at least 1")
         _require(self.lr > 0, f"--lr {self.lr:g} is not a learning rate", "Use more than 0")
-        _require(0 < self.val_share < 0.9, f"--val-share {self.val_share:g} is out of range", "Choose 0.01 to 0.9")
+        _require(0 < self.val_share <= 0.9, f"--val-share {self.val_share:g} is out of range", "Choose 0.01 to 0.9")
+        _require(0 <= self.seed < 2**32, f"--seed {self.seed} is out of range", f"Choose 0 to {2**32 - 1}")
+        _require(0 <= self.threads <= 1024, f"--threads {self.threads} is out of range", "Choose 0 to 1024")
         for name in ("colour", "blur", "drop_past"):
             option, value = "--" + name.replace("_", "-"), getattr(self, name)
             _require(0 <= value <= 1, f"{option} {value:g} is out of range", "Choose 0 to 1")
@@ -406,6 +429,8 @@ class EvalConfig:
     always gives it back at once."""
     device: str | None = None
     """The physical gamepad that stops the bot or takes over. Default: the one that fits best, if any."""
+    compute: ComputeDevice = "auto"
+    """Where the network computes: auto takes a GPU only for networks that are too large for one core (temporal)."""
     situation: str = "benchmark"
     """Direct mode: how play starts."""
     seed: int = 900000
@@ -426,6 +451,7 @@ class EvalConfig:
             not direct or self.sink in ("arena", "log"), "--frames arena drives only its own car", "Add --sink arena"
         )
         _require(self.minutes > 0, f"--minutes {self.minutes:g} is not a duration", "Use more than 0")
+        _require_wait(self.wait)
         _require(0 <= self.dead_zone < 1, f"--dead-zone {self.dead_zone:g} is out of range", "Choose 0 to 0.99")
         _require(self.fps is None or 1 <= self.fps <= 240, f"--fps {self.fps} is out of range", "Choose 1 to 240")
         if self.frames.startswith("replay:"):
@@ -475,10 +501,10 @@ class PlaybackConfig:
     seconds: float | None = None
     """Show or save only this much."""
     pad_profile: str = "playstation"
-    """Pad behind the article's files: playstation, xpad, playstation-generic or nintendo."""
+    """Pad behind the article's files: playstation, playstation-generic, xpad, nintendo, 8bitdo or hid."""
 
     def __post_init__(self) -> None:
-        _require(len(self.data) > 0, "No recording was named", 'Name folders or files: "playback.py recordings"')
+        _require_data(self.data, "playback.py recordings")
         _require(0.05 <= self.speed <= 20, f"--speed {self.speed:g} is out of range", "Choose 0.05 to 20")
         _require(self.start >= 0, f"--start {self.start:g} is negative", "Choose 0 or more")
         _require(
@@ -495,7 +521,7 @@ class TrimConfig:
 
     data: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Session folders, folders of them, or batch files (ours or the article's)."""
-    out: Path = Path()
+    out: Path
     """Folder that receives the new sessions."""
     start: float = 0.0
     """Leave out everything before this second."""
@@ -506,11 +532,10 @@ class TrimConfig:
     drop_idle: float | None = None
     """Leave out what comes after this many seconds with every control at rest, until one is used again."""
     pad_profile: str = "playstation"
-    """Pad behind the article's files: playstation, xpad, playstation-generic or nintendo."""
+    """Pad behind the article's files: playstation, playstation-generic, xpad, nintendo, 8bitdo or hid."""
 
     def __post_init__(self) -> None:
-        _require(len(self.data) > 0, "No recording was named", 'Name folders or files: "playback.py trim recordings"')
-        _require(self.out != Path(), "--out names no folder", "Name one that receives the new sessions")
+        _require_data(self.data, "playback.py trim recordings --out kept --drop 12.5-20", drop=self.drop)
         _require(self.start >= 0, f"--start {self.start:g} is negative", "Choose 0 or more")
         _require(
             self.end is None or self.end > self.start,
@@ -605,6 +630,8 @@ class ScoreConfig:
     """Colours and light of the arena; scores are quoted for default."""
     workers: int = 0
     """Processes; 0 takes one per core. The result does not depend on it."""
+    compute: ComputeDevice = "auto"
+    """Where the network computes: auto takes a GPU only for networks that are too large for one core (temporal)."""
     json: Path | None = None
     """Also write the result here."""
     against: Path | None = None
@@ -659,7 +686,7 @@ class ScoreboardConfig:
 
     Every step is one of the project's own commands, printed as it runs, with its result kept in --out. In small, a
     quarter of an hour on 2 cores: --minutes-of-play 8 --seeds 1 --epochs 2 --article-epochs 1 --coach 1
-    --coach-minutes 2 --score-minutes 4. As it is, 2 to 4 hours.
+    --coach-minutes 2 --score-minutes 4. As it is, by arithmetic 5 to 10 hours on two cores.
     """
 
     out: Path
@@ -703,7 +730,8 @@ class ScoreboardConfig:
         ):
             option, value = "--" + name.replace("_", "-"), getattr(self, name)
             _require(low <= value <= high, f"{option} {value:g} is out of range", f"Choose {low:g} to {high:g}")
-        _require(900_000 <= self.seed < 2_000_000_000, f"--seed {self.seed} may be trained on", "Choose 900000 or more")
+        _require(self.seed >= 900_000, f"--seed {self.seed} may be trained on", "Choose 900000 or more")
+        _require(self.seed < 2_000_000_000, f"--seed {self.seed} is out of range", "Choose 900000 to 1999999999")
 
     @property
     def train_words(self) -> list[str]:
@@ -775,6 +803,7 @@ def _check_window_regex(pattern: str) -> None:
 ConfigT = TypeVar("ConfigT")
 
 _BOX = re.compile(r"[╭╮╰╯│─]+|-{9,}")  # the second where the terminal is not UTF-8
+_CHOICES = re.compile(r"\((?:'[^']*'(?:, )?)+,?\)")
 
 
 _CONFIG_HELP = "--config FILE.toml repeats the settings of an earlier run; options beside it win."
@@ -789,6 +818,7 @@ def parse_config(kind: type[ConfigT], argv: Sequence[str] | None, *, prog: str) 
     """
     args = list(sys.argv[1:] if argv is None else argv)
     file, args = _take_config_option(args)
+    _refuse_empty_lists(kind, args)
     given = load_config(kind, file) if file is not None else {}
     options = (tyro.conf.FlagCreatePairsOff,) if not _has_true_flags(kind) else ()
     about = f"{inspect.getdoc(kind)}\n\n{_CONFIG_HELP}"
@@ -807,6 +837,16 @@ def parse_config(kind: type[ConfigT], argv: Sequence[str] | None, *, prog: str) 
 
 def _has_true_flags(kind: type[Any]) -> bool:
     return any(f.default is True for f in dataclasses.fields(kind))
+
+
+def _refuse_empty_lists(kind: type[Any], args: Sequence[str]) -> None:
+    """`--only` with nothing after it would mean the same as without it: everything."""
+    for f in dataclasses.fields(kind):
+        option = "--" + f.name.replace("_", "-")
+        if str(f.type).startswith("tuple[") and option in args:
+            following = args[args.index(option) + 1 :]
+            empty = not following or following[0].startswith("--")
+            _require(not empty, f"{option} names nothing", f"Name at least one after it, or leave {option} away")
 
 
 def _take_config_option(args: list[str]) -> tuple[Path | None, list[str]]:
@@ -848,7 +888,12 @@ def _one_line(text: str, kind: type[Any]) -> str:
     section = (
         " ".join(itertools.takewhile(bool, itertools.dropwhile(lambda line: line != body[0], unboxed))) if body else ""
     )
-    return section.rstrip(".") or "The command line is not understood"
+    return _plain_choices(section).rstrip(".") or "The command line is not understood"
+
+
+def _plain_choices(text: str) -> str:
+    """The same without Python around the choices: a, b instead of ('a', 'b')."""
+    return _CHOICES.sub(lambda found: ", ".join(re.findall(r"'([^']*)'", found[0])), text)
 
 
 def load_config(kind: type[Any], file: Path) -> dict[str, Any]:
@@ -902,11 +947,24 @@ def config_table(config: Any) -> dict[str, Any]:
 
 
 def save_config(config: Any, file: Path) -> None:
-    """Write the settings with version and git commit, so that `--config FILE` repeats the run."""
+    """Write the settings with version and git commit, so that `--config FILE` repeats the run.
+
+    Raises:
+        UserError: It cannot be written; what was there before is untouched.
+    """
     import tomli_w
 
     table = {"version": __version__, "commit": git_commit(), "settings": config_table(config)}
-    file.write_text(tomli_w.dumps(table))
+    part = file.with_name(file.name + ".part")
+    try:
+        part.write_text(tomli_w.dumps(table))
+        part.replace(file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise UserError(
+            f"{file} cannot be written ({error.strerror})", "Free some space, or choose another --out"
+        ) from error
 
 
 def git_commit() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -50,6 +50,7 @@ class Samples:
         targets: (N, 19) float32, the inputs to answer with.
         states: (N, 24) float32, the arena's state at that moment (`OBS_NAMES`); NaN where it was not recorded.
         previous: (N, 19) float32, the target of the moment before; its own where there is none.
+        teaches: (N,) bool, whether its target is to be learnt at all, here or as what follows another moment.
         firsts: (N,) int64, the first sample of each sample's segment: nothing before it is looked at.
         train: (T,) int64, indices to learn from.
         weights: (T,) float64, how often each of them is seen in a pass, on average.
@@ -62,6 +63,7 @@ class Samples:
     targets: NDArray[np.float32]
     states: NDArray[np.float32]
     previous: NDArray[np.float32]
+    teaches: NDArray[np.bool_]
     firsts: Indices
     train: Indices
     weights: NDArray[np.float64]
@@ -98,6 +100,7 @@ def make_samples(
     action_shift_ms: float,
     seed: int,
     weights: Weights = Weights(),  # frozen
+    reach_s: float = 0.5,
 ) -> Samples:
     """Decide what is learnt from each moment, how often, and which moments are held out.
 
@@ -107,11 +110,12 @@ def make_samples(
 
     Args:
         recordings: Of one rate.
-        val_share: Share of the play time that is held out.
+        val_share: Share of the play time that is held out; 0: nothing.
         val_gap_s: Seconds left out on both sides.
         action_shift_ms: Pair each frame with the inputs this much later (negative: earlier), within its segment.
         seed: Of the held-out places.
         weights: How often moments of a drive are learnt from.
+        reach_s: How far what is seen of a moment reaches back, and what is learnt from it ahead, together.
 
     Raises:
         UserError: The recordings differ in rate, or hold too little.
@@ -127,7 +131,7 @@ def make_samples(
     paired = _paired(times, firsts, round(action_shift_ms * 1e6), period)
     targets = np.clip(labels[np.maximum(paired, 0)], 0, 1)
     index = np.arange(len(targets))
-    before = np.where(index > firsts, index - 1, index)
+    before = np.where((index > firsts) & (paired[index - 1] >= 0), index - 1, index)
     weight = np.where(paired >= 0, np.minimum(weight, weight[np.maximum(paired, 0)]), 0)
     weight = np.where((np.abs(targets - targets[before]) > CHANGE).any(axis=1), weights.change * weight, weight)
     usable = weight > 0
@@ -137,15 +141,19 @@ def make_samples(
             "Record yourself, relabelled play or takeovers; --policy-weight 1 learns from a policy",
         )
     # A training stack reaches back and its target ahead: neither may touch what is held out.
-    gap_s = max(val_gap_s, abs(action_shift_ms) / 1e3 + 0.5)
+    gap_s = max(val_gap_s, abs(action_shift_ms) / 1e3 + reach_s)
     time_s = play_time(times, firsts, period, usable)
-    train, held_out = split_by_time(time_s, share=val_share, gap_s=gap_s, seed=seed)
+    if val_share:
+        train, held_out = split_by_time(time_s, share=val_share, gap_s=gap_s, seed=seed)
+    else:
+        train, held_out = np.full(len(time_s), True), np.full(len(time_s), False)
     chosen = np.flatnonzero(usable & train)
     sizes = {r.size: sum(len(s) for s in recordings if s.size == r.size) for r in recordings}
     return Samples(
         targets=targets,
         states=np.concatenate([known_states(r) for r in recordings]),
         previous=targets[before],
+        teaches=usable,
         firsts=firsts,
         train=chosen,
         weights=weight[chosen],
@@ -154,6 +162,12 @@ def make_samples(
         capture_size=max(sizes, key=lambda size: sizes[size]),
         fingerprint=_fingerprint(recordings),
     )
+
+
+def hold_out(samples: Samples) -> Samples:
+    """The same with nothing to learn from: everything is measured on."""
+    nothing = np.zeros(0, np.int64)
+    return replace(samples, train=nothing, weights=nothing.astype(float), held_out=samples.train)
 
 
 def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording]) -> Samples:
@@ -165,13 +179,15 @@ def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording
         recordings: All of them.
 
     Raises:
-        UserError: They differ in rate.
+        UserError: They differ in rate, or one is a part of another.
     """
+    _refuse_copies(recordings)
     offset = len(first.targets)
     return Samples(
         targets=np.concatenate([first.targets, second.targets]),
         states=np.concatenate([first.states, second.states]),
         previous=np.concatenate([first.previous, second.previous]),
+        teaches=np.concatenate([first.teaches, second.teaches]),
         firsts=np.concatenate([first.firsts, second.firsts + offset]),
         train=np.concatenate([first.train, second.train + offset]),
         weights=np.concatenate([first.weights, second.weights]),

@@ -144,7 +144,10 @@ def run_demo(config: DemoConfig) -> Path:
     steps = Steps()
     budget = Budget.of(config.minutes, os.cpu_count() or 1)
     out = config.out / time.strftime("%Y-%m-%d_%H%M%S")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{config.out} cannot hold the demo ({error.strerror})", "Choose another --out") from error
     recordings, run, socket = out / "recordings", out / "run", out / "arena.sock"
     if len(str(socket.resolve())) > 100:  # a Unix socket's path may not be longer than 107 bytes
         import tempfile

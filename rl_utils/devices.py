@@ -28,6 +28,7 @@ from rl_utils.interfaces import (
     Person,
     Policy,
 )
+from rl_utils.paths import require_checkpoint
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
@@ -383,6 +384,8 @@ def open_driver(config: EvalConfig) -> NetworkPolicy | StatePolicy | RecordedInp
 
         return RecordedInputs(open_recordings([config.inputs]))
     assert config.checkpoint is not None
+    require_checkpoint(config.checkpoint)
     from rl_utils.checkpoint import load_arena_policy, load_policy
 
-    return load_arena_policy(config.checkpoint) if config.frames == "arena" else load_policy(config.checkpoint)
+    load = load_arena_policy if config.frames == "arena" else load_policy
+    return load(config.checkpoint, device=config.compute)

@@ -201,7 +201,7 @@ def check_arena() -> Finding:
         try:
             importlib.import_module(module)
         except (ImportError, OSError) as error:
-            remedy = 'Run pip install "rlai[arena]" (x86-64 only)'
+            remedy = "Run pip install -e '.[arena]' in the clone of this project (x86-64 only)"
             detail = f"{module} does not load ({error})"
             return Finding("arena", ok=False, detail=detail, remedy=remedy, needed_for="practise")
     from rl_utils.arena.direct import DirectArena

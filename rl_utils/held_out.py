@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rl_utils.batches import Batches
+from rl_utils.bad_batch import give_up
+from rl_utils.batches import Batch, Batches
 from rl_utils.controls import N_BUTTONS, N_CONTROLS
 from rl_utils.dataset import Samples
 from rl_utils.losses import LossFunction, belief_loss
@@ -37,14 +39,18 @@ class HeldOut:
         loss: What training minimises.
         size: Of a batch.
         workers: The processes that share the work.
+        folder: Receives a batch whose loss is no number.
     """
 
-    def __init__(self, samples: Samples, batches: Batches, loss: LossFunction, size: int, workers: Workers) -> None:
+    def __init__(
+        self, samples: Samples, batches: Batches, loss: LossFunction, *, size: int, workers: Workers, folder: Path
+    ) -> None:
         self._samples = samples
         self._batches = batches
         self._loss = loss
         self._size = size
         self._workers = workers
+        self._folder = folder
         self._constant = constant_inputs(samples.targets[samples.train])
         self._indices = samples.held_out
         if len(self._indices) > LIMIT:
@@ -65,10 +71,14 @@ class HeldOut:
             stop: Asked at every batch, when this process is alone: others would wait for its answers.
             log: Gets what was found, and some pictures with what should have been pressed and what would have been.
             step: Of training, for the log.
+
+        Raises:
+            UserError: A loss is no number: no other pass could be better or worse than this one.
         """
         workers, indices = self._workers, self._indices
         inputs, sums = [np.empty((0, N_CONTROLS), np.float32)], np.zeros(len(LOSSES))
         pressed = [np.empty((0, N_BUTTONS), np.float32)]
+        bad: list[Batch] = []
         for batch in self._batches.in_order(indices[workers.part], self._size):
             if workers.count == 1 and stop():
                 return None
@@ -81,14 +91,20 @@ class HeldOut:
             prediction = predict(outputs)
             inputs.append(decode(prediction))
             pressed.append(prediction.pressed)
-            sums += [len(batch.indices) * float(part) for part in (loss.total, loss.buttons, loss.axes, belief)]
+            found_here = [len(batch.indices) * float(part) for part in (loss.total, loss.buttons, loss.axes, belief)]
+            if not bad and not np.isfinite(found_here).all():
+                bad.append(batch)
+            sums += found_here
+        means = workers.exchange(sums.tolist()).sum(axis=0) / len(indices)
+        if not np.isfinite(means).all():
+            said = ", ".join(f"{name} {mean:.4g}" for name, mean in zip(LOSSES, means, strict=True))
+            give_up(self._folder, workers.rank, f"The held-out loss after step {step} is no number ({said})", bad)
         answers = np.empty((len(indices), N_CONTROLS), np.float32)
         probability = np.empty((len(indices), N_BUTTONS), np.float32)
         mine = (np.concatenate(inputs), np.concatenate(pressed))
         for rank, (answer, chance) in enumerate(workers.gather(mine)):
             answers[rank :: workers.count], probability[rank :: workers.count] = answer, chance
         self._show(answers, log, step)
-        means = workers.exchange(sums.tolist()).sum(axis=0) / len(indices)
         losses = dict(zip(LOSSES, means.tolist(), strict=True))
         belief = losses.pop(BELIEF_COLUMN)
         known = float(np.isfinite(self._samples.states[indices]).all(axis=1).mean())

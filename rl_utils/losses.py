@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,7 @@ from rl_utils.controls import AXES, BUTTONS, N_BUTTONS, N_CONTROLS
 from rl_utils.errors import UserError
 from rl_utils.state_features import FEATURES, StateFeatures
 from rl_utils.temporal import place_loss, plan
+from rl_utils.workers import Workers
 
 FOCAL_GAMMA: Final = 2.0
 FOCAL_ALPHA: Final = 0.25
@@ -39,6 +41,8 @@ PLACES_WEIGHT: Final = 0.3
 """Of where axes stand, beside their values, so that both begin about equally large. Not tuned."""
 MAX_PRESS_WEIGHT: Final = 10.0
 """A button pressed in less than 1 % of the frames is weighted no further: noise would be learnt."""
+ALONE: Final = Workers(torch.device("cpu"))
+"""One process, which sees whole batches."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +81,35 @@ def focal_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return (alpha * (1 - right) ** FOCAL_GAMMA * entropy).mean()
 
 
-def article_loss(outputs: torch.Tensor, targets: torch.Tensor) -> Loss:
+def article_loss(outputs: torch.Tensor, targets: torch.Tensor, workers: Workers = ALONE) -> Loss:
     """The article's loss: focal for buttons, 3 · smooth L1 for axes, 0.05 · mean(1 / std) against collapse.
 
     Args:
         outputs: (B, 19) of a network.
         targets: (B, 19) in [0, 1].
+        workers: The processes that each have a part of the batch and all call this: the std is of all parts together.
     """
-    buttons = focal_loss(outputs[:, BUTTONS], targets[:, BUTTONS])
     values = outputs[:, AXES].clamp(CLAMP, 1 - CLAMP)
-    axes = AXES_WEIGHT * F.smooth_l1_loss(values, targets[:, AXES], beta=SMOOTH_L1_BETA)
+    if len(outputs):
+        buttons = focal_loss(outputs[:, BUTTONS], targets[:, BUTTONS])
+        axes = AXES_WEIGHT * F.smooth_l1_loss(values, targets[:, AXES], beta=SMOOTH_L1_BETA)
+    else:  # of several processes, one can be left without any tick of a plan
+        buttons = axes = outputs.sum()
     total = buttons + axes
-    if len(values) > 1:
-        total = total + SPREAD_WEIGHT * (1 / values.std(dim=0, unbiased=False).clamp(min=SPREAD_FLOOR)).mean()
+    count = float(workers.exchange([len(values)]).sum())
+    if count > 1:
+        total = total + SPREAD_WEIGHT * (1 / _spread(values, count, workers)).mean()
     return Loss(total, buttons, axes)
+
+
+def _spread(values: torch.Tensor, count: float, workers: Workers) -> torch.Tensor:
+    """(8,) standard deviation of each axis over the `count` rows of all processes, at least `SPREAD_FLOOR`."""
+    if workers.count == 1:
+        return values.std(dim=0, unbiased=False).clamp(min=SPREAD_FLOOR)
+    each = count / workers.count
+    mean = workers.mean(values.sum(dim=0)) / each
+    variance = workers.mean((values - mean).square().sum(dim=0)) / each
+    return variance.clamp(min=SPREAD_FLOOR**2).sqrt()
 
 
 class BalancedLoss:
@@ -115,7 +134,8 @@ class BalancedLoss:
             outputs[:, BUTTONS], targets[:, BUTTONS], pos_weight=weight, reduction="sum"
         )
         error = F.smooth_l1_loss(outputs[:, AXES], targets[:, AXES], beta=SMOOTH_L1_BETA, reduction="sum")
-        buttons, axes = entropy / len(outputs), AXES_WEIGHT * error / len(outputs)
+        count = max(1, len(outputs))  # of several processes, one can be left without any tick of a plan
+        buttons, axes = entropy / count, AXES_WEIGHT * error / count
         return Loss(buttons + axes, buttons, axes)
 
 
@@ -138,13 +158,17 @@ def belief_loss(outputs: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
     return error / len(outputs)
 
 
-def plan_loss(outputs: torch.Tensor, following: torch.Tensor, loss: LossFunction) -> torch.Tensor:
+def plan_loss(
+    outputs: torch.Tensor, following: torch.Tensor, loss: LossFunction, workers: Workers = ALONE
+) -> torch.Tensor:
     """How far a plan is from what was pressed.
 
     Args:
         outputs: (B, ...) of a network that plans.
         following: (B, plans, 19) float32, the right inputs of this tick and those after it; NaN past a segment's end.
         loss: Measures the ticks after this one, which it has measured already.
+        workers: The processes that each have a part of the batch and all call this. Each one's means count by how many
+            ticks it knows, so that their average is the mean over the ticks that all of them know.
 
     Returns:
         Scalar: `loss` of the later ticks, and of all ticks the cross-entropy of where axes stand.
@@ -154,23 +178,27 @@ def plan_loss(outputs: torch.Tensor, following: torch.Tensor, loss: LossFunction
     places = place_loss(said.places[known], following[known][:, AXES])
     later = known.clone()
     later[:, 0] = False
-    if not later.any():
-        return PLACES_WEIGHT * places
-    return PLACES_WEIGHT * places + loss(said.ticks[later], following[later]).total
+    counts = workers.exchange([float(known.sum()), float(later.sum())])
+    shares = workers.count * counts[workers.rank] / np.maximum(counts.sum(axis=0), 1)  # 1 for a single process
+    places = float(shares[0]) * PLACES_WEIGHT * places
+    if not counts[:, 1].any():
+        return places
+    return places + float(shares[1]) * loss(said.ticks[later], following[later]).total
 
 
-def make_loss(name: str, targets: NDArray[np.float32]) -> LossFunction:
+def make_loss(name: str, targets: NDArray[np.float32], workers: Workers = ALONE) -> LossFunction:
     """The loss of that name.
 
     Args:
         name: "balanced" or "article".
         targets: (N, 19) float32, all that is learnt from.
+        workers: The processes that each have a part of every batch, and all measure it.
 
     Raises:
         UserError: There is no such loss.
     """
     if name == "article":
-        return article_loss
+        return article_loss if workers.count == 1 else partial(article_loss, workers=workers)
     if name == "balanced":
         return BalancedLoss(targets)
     raise UserError(f"There is no loss called {name}", "Choose balanced or article")

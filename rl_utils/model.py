@@ -262,6 +262,12 @@ def default_spec(name: str, fps: float) -> PreprocessSpec:
     return specs.get(name, motion_spec)(fps)
 
 
+def reach_s(name: str, fps: float) -> float:
+    """How far such a network looks back and plans ahead, together, in s."""
+    plans = TemporalNet.plans if name == "temporal" else 0
+    return (input_spec(name, fps).offsets[-1] + plans) / fps
+
+
 def default_arguments(name: str, spec: InputSpec) -> dict[str, Any]:
     """Arguments with which `build_network` makes a new network of this name for that input."""
     if isinstance(spec, StateSpec):

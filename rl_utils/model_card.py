@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rl_utils.checkpoint import Checkpoint, write_whole
 from rl_utils.metrics import as_markdown
+from rl_utils.preprocess import PreprocessSpec
 from rl_utils.press_metrics import controls_csv, presses_markdown
 from rl_utils.selection import GOALS, TOUCHES
 from rl_utils.state_input import StateSpec
@@ -93,8 +94,7 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         before = f" now and {' and '.join(ages)} ms before" if ages else ""
         view = f"the practice arena's state, {len(spec.names)} numbers{before}"
     else:
-        older = f" and the {spec.older} of those {' and '.join(ages)} ms before" if ages else ""
-        view = f"the newest picture at {spec.width}x{spec.height} in colour{older}"
+        view = _pictures(spec, ages)
     return _CARD.format(
         name=checkpoint.model_name,
         minutes=metrics["seconds"] / 60,
@@ -130,6 +130,23 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         chosen=_chosen(metrics.get("arena", {}), training["settings"]),
         memory=f"{ages[-1]} ms" if ages else "the one moment it sees",
     )
+
+
+def _pictures(spec: PreprocessSpec, ages: Sequence[str]) -> str:
+    """What a network of pictures sees, older ones taken `ages` ms before the newest."""
+    kept = "colours" if spec.older == "rgb" else spec.older
+    older = f" and the {kept} of those {' and '.join(ages)} ms before" if ages else ""
+    view = f"the newest picture at {spec.width}x{spec.height} in colour{older}"
+    if spec.fovea is not None:
+        left, top, width, height = spec.fovea
+        view += (
+            f",\nand of each a part a second time, {1 / width:.1f} times as large: {left:.0%} to {left + width:.0%} of "
+            f"the width and {top:.0%} to {top + height:.0%} of the height"
+        )
+    if spec.masks:
+        places = "; ".join(",".join(f"{number:g}" for number in mask) for mask in spec.masks)
+        view += f".\nBlack in training and in play, in percent (left, top, width, height): {places}"
+    return view
 
 
 def _chosen(played: Mapping[str, float], settings: Mapping[str, Any]) -> str:

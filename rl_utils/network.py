@@ -17,11 +17,13 @@ class Network(nn.Module):
         looks: How many times as many channels as `conv_backbone` takes it sees.
         believes: Whether its answer goes on with what it believes the state to be.
         plans: Of how many ticks, from this one on, it says what is to be pressed, for learning; 0: of this one only.
+        for_gpus: Too large for one core to drive by.
     """
 
     looks: int = 1
     believes: bool = False
     plans: int = 0
+    for_gpus: bool = False
     conv_backbone: nn.Sequential
     backbone: nn.Sequential
     binary_head: nn.Linear

@@ -158,7 +158,8 @@ def _library() -> ModuleType:
     except ImportError as error:
         raise UserError(
             f"Native Wayland windows cannot be read ({error})",
-            'Run pip install "rlai[wayland]" (x86-64, glibc 2.34 or newer), and install PipeWire (libpipewire-0.3)',
+            "Run pip install -e '.[wayland]' in the clone of this project (x86-64, glibc 2.34 or newer), and install"
+            " PipeWire (libpipewire-0.3)",
         ) from error
     library: ModuleType = pipewire_capture
     return library

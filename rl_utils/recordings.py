@@ -19,6 +19,7 @@ from rl_utils.config import WindowSize
 from rl_utils.controls import PLAYSTATION, PROFILES, REST
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Image
+from rl_utils.paths import require_data
 from rl_utils.session_folder import read_session
 
 ARTICLE_FPS: Final = 30.0
@@ -166,15 +167,15 @@ def open_recordings(paths: Iterable[Path], *, pad_profile: str = PLAYSTATION.nam
 
 def _batch_files(path: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Yield (what to call the recording, its batch files in order)."""
+    require_data(path)
     if path.is_file():
         yield path, [path]
         return
-    if not path.exists():
-        raise UserError(f"{path} does not exist", "Name a session folder or batch file that exists")
     found = False
     unfinished: list[Path] = []
     others: list[str] = []
-    for name, subfolders, _ in os.walk(path):
+    unreadable: list[OSError] = []
+    for name, subfolders, _ in os.walk(path, onerror=unreadable.append):
         subfolders.sort()
         folder = Path(name)
         unfinished += folder.glob(schema.PART_GLOB)
@@ -189,6 +190,13 @@ def _batch_files(path: Path) -> Iterator[tuple[Path, list[Path]]]:
             " recovers it at its next start)",
             part,
         )
+    for error in unreadable:
+        if not found:
+            raise UserError(
+                f"{error.filename} cannot be read ({error.strerror})",
+                "Make it readable for you, or name another folder",
+            ) from error
+        logger.warning("%s cannot be read (%s) and is left out", error.filename, error.strerror)
     if not found:
         hint = f", but {others[0]}" if others else f", only the unfinished {unfinished[0].name}" if unfinished else ""
         remedy = (
@@ -215,8 +223,9 @@ def _open_group(path: Path, files: list[Path], pad_profile: str) -> list[Recordi
         try:
             meta = read_session(folder)
         except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise UserError(
-                f"{folder / schema.SESSION_FILE} cannot be read ({error})", "Restore it, or remove it"
+                f"{folder / schema.SESSION_FILE} cannot be read ({reason})", "Restore it, or remove it"
             ) from error
         recordings.append(Recording(ours, path=path, meta=meta, pad_profile=pad_profile))
     for size in dict.fromkeys(batch.size for batch in batches if batch.is_article):

@@ -63,6 +63,7 @@ class RunState:
         round_epoch: Passes done when the present training began.
         round_step: Steps done then.
         round_seconds: Seconds done then.
+        measuring_s: What the last measurement of held-out play took for each moment; 0 where time does not count.
     """
 
     epoch: int = 0
@@ -78,6 +79,7 @@ class RunState:
     round_epoch: int = 0
     round_step: int = 0
     round_seconds: float = 0.0
+    measuring_s: float = 0.0
 
     def next_round(self, *, keep_best: bool) -> None:
         """Begin to learn from one more round of play.

@@ -64,13 +64,13 @@ class StepSchedule:
     """A run of a known number of steps.
 
     Args:
-        total: Number of optimiser steps.
+        total: Number of optimiser steps, at least 1.
         highest: The highest learning rate.
         first: Number of the first step.
     """
 
     def __init__(self, total: int, highest: float, *, first: int = 0) -> None:
-        self._total = max(2, total)
+        self._total = total
         self._highest = highest
         self._first = first
 
@@ -80,7 +80,8 @@ class StepSchedule:
 
     def pace(self, step: int) -> Pace:
         """Settings for the step with this number."""
-        return one_cycle(min(step - self._first, self._total - 1), self._total, self._highest)
+        # A course has two steps or more; a single one is taken at the rate of the first.
+        return one_cycle(min(step - self._first, self._total - 1), max(2, self._total), self._highest)
 
 
 class TimeSchedule:

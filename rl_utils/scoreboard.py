@@ -18,11 +18,16 @@ from typing import Final
 from rl_utils.config import ScoreboardConfig, TrainConfig, load_config, parse_config, save_config
 from rl_utils.console import log
 from rl_utils.errors import UserError, user_errors
+from rl_utils.paths import require_folder
 from rl_utils.scoreboard_rows import PIECES, PLAYS, ROWS, TRAININGS, Row, Training
 from rl_utils.scoreboard_steps import Cost, Step, Steps
 
 MAY_CHANGE: Final = frozenset({"out", "seeds", "article_seeds", "only", "resume"})
 """Settings that may change when going on: they add to what is there and leave it true."""
+OWN_OPTIONS: Final = frozenset(
+    {"--data", "--out", "--seed", "--epochs", "--coach", "--coach-minutes", "--resume", "--config"}
+)
+"""Options of `train.py` that no --train-options may name, whichever rows are asked for."""
 
 
 class Scoreboard:
@@ -137,6 +142,7 @@ class Scoreboard:
 
 def _open_folder(config: ScoreboardConfig) -> None:
     """Make the folder, or see that what is there was made with the same settings."""
+    require_folder(config.out, "--out")
     file = config.out / "config.toml"
     if not file.exists():
         if config.out.exists() and any(config.out.iterdir()):
@@ -160,6 +166,20 @@ def _open_folder(config: ScoreboardConfig) -> None:
     save_config(config, file)
 
 
+def _refuse_own_options(config: ScoreboardConfig) -> None:
+    """Refuse --train-options that the scoreboard gives to `train.py` itself: rows would not be what they are called."""
+    asked = [row for row in ROWS if row.name in config.only or not (config.only or row.extra)]
+    trainings = [TRAININGS[row.training] for row in asked if row.training is not None]
+    own = {word for training in trainings if not training.fixed for word in training.options(config)} | OWN_OPTIONS
+    for word in config.train_words:
+        option = word.replace("_", "-")
+        if option.startswith("--") and option in own:
+            raise UserError(
+                f"--train-options {option.removeprefix('--')}: the scoreboard gives {option} to train.py itself",
+                "Leave it away; the scoreboard's own --help says what it takes instead",
+            )
+
+
 def _said(value: object) -> str:
     """A setting as it is typed."""
     return " ".join(map(str, value)) or "(nothing)" if isinstance(value, tuple) else f"{value}"
@@ -172,6 +192,7 @@ def run_scoreboard(config: ScoreboardConfig) -> str:
         UserError: A step did not end well, or the folder is of other settings.
     """
     # Found out now instead of in an hour.
+    _refuse_own_options(config)
     parse_config(TrainConfig, ["data", "--out", "run", *config.train_words], prog="train.py")
     _open_folder(config)
     from rl_utils.scoreboard_table import write_tables

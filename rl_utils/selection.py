@@ -36,7 +36,7 @@ class _Stopped(Exception):  # noqa: N818  # a person's wish, not a failure
 
 
 def check_playable(config: TrainConfig, fps: float) -> None:
-    """Find out before a run whether the arena can decide in it.
+    """Find out before a run whether the arena can be played in it, where it is to be.
 
     Args:
         config: The settings of the run.
@@ -45,13 +45,13 @@ def check_playable(config: TrainConfig, fps: float) -> None:
     Raises:
         UserError: No RocketSim, or recordings of a rate that cannot be played.
     """
-    if config.select != "score":
+    if config.select != "score" and not config.coach:
         return
     hz = TICK_HZ // DECISION_TICKS if config.model == "state" else TICK_HZ
     if fps <= 0 or hz % fps:
         raise UserError(
             f"The arena cannot be played at the recordings' {fps:g} fps, which do not divide its {hz} Hz",
-            "Use --select loss",
+            "Leave --coach and --select score away",
         )
     World(SITUATION, FIRST_SEED)
 

@@ -32,7 +32,7 @@ def create_session_folder(out: Path) -> Path:
         folder.mkdir(parents=True)
     except OSError as error:
         raise UserError(
-            f"{out} cannot hold recordings ({error.strerror})", "Name a folder that you may write to with --out"
+            f"{out} cannot hold recordings ({error.strerror})", "Name a folder that you may write to"
         ) from error
     return folder
 
@@ -141,7 +141,7 @@ def full_error(out: Path, free: int) -> UserError:
     """What to tell when a recording's disk has only `free` bytes left."""
     return UserError(
         f"The disk of {out} is full ({free / 1e6:.0f} MB left), recording stopped and what was recorded is safe",
-        "Free some space, or name another folder with --out",
+        "Free some space, or name another folder",
     )
 
 
@@ -151,7 +151,7 @@ def disk_error(folder: Path, error: Exception) -> UserError:
     reason = os.strerror(number) if number else str(error)
     wrapped = UserError(
         f"The recording in {folder} could not be written on ({reason}), what was recorded until then is safe",
-        "Free some space" if number in (errno.ENOSPC, errno.EDQUOT) else "Check the disk, or name another with --out",
+        "Free some space" if number in (errno.ENOSPC, errno.EDQUOT) else "Check the disk, or name a folder on another",
     )
     wrapped.__cause__ = error
     return wrapped

@@ -157,7 +157,7 @@ def run_sitting(config: CollectConfig, devices: Devices, *, limit: int | None) -
             verdict, delay = _judge(saver, quality, whole=resume is None, real_time=frames.real_time)
         except KeyboardInterrupt:
             log("You could not wait for the verdict: the recording is whole, and playback.py --info judges it.")
-        with suppress(OSError):  # on a full disk the settings are still in session.json
+        with suppress(UserError):  # on a full disk the settings are still in session.json
             save_config(config, saver.folder / "config.toml")
     return Sitting(saver, done, verdict, delay, error)
 

@@ -80,5 +80,16 @@ def split_by_time(
     return train, held_out
 
 
+def least_play_s(*, share: float, gap_s: float, fps: float) -> float:
+    """How much play can be split wherever its one held-out stretch falls, in s.
+
+    Args:
+        share: As of `split_by_time`.
+        gap_s: As of `split_by_time`.
+        fps: Rate of the play in Hz.
+    """
+    return max(2 * gap_s / (1 - share), 1 / (share * fps)) + 2 / fps
+
+
 def _seconds(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"

@@ -170,7 +170,7 @@ def _states(recording: Recording, spec: StateSpec) -> NDArray[np.float32]:
     if recording.state is None or not set(spec.names) <= set(recording.state_names):
         raise UserError(
             f"{recording.name} holds no state to learn from",
-            "Record in the practice arena (collect.py --frames arena), or learn from pictures (--model motion)",
+            "Record in the practice arena (collect.py --frames arena), or leave --model away to learn from pictures",
         )
     columns = [recording.state_names.index(name) for name in spec.names]
     states = recording.state[:, columns]

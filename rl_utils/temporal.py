@@ -59,6 +59,7 @@ class TemporalNet(Network):
 
     believes = True
     plans = PLAN_TICKS
+    for_gpus = True
     _standing: torch.Tensor
 
     def __init__(

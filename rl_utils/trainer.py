@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import torch
 
+from rl_utils.bad_batch import give_up, loss_is
 from rl_utils.batches import Augmentation, Batch, Batches, grouped
-from rl_utils.checkpoint import Checkpoint, save_checkpoint, write_whole
+from rl_utils.checkpoint import Checkpoint, save_checkpoint
 from rl_utils.config import TrainConfig, config_table
 from rl_utils.console import Progress
 from rl_utils.dataset import Samples
-from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.held_out import LOSSES, HeldOut
 from rl_utils.looks import Looks
@@ -126,15 +125,17 @@ class Trainer:
     def _learn_from(self, samples: Samples, store: FrameStore | FrameStores) -> None:
         config = self._config
         self._samples = samples
-        how = Augmentation(mirror=config.mirror, shift_px=config.shift_px)
+        how = Augmentation(config.mirror, config.shift_px, swap_shoulders=config.swap_shoulders)
         looks = Looks(config.colour, config.blur, config.drop_past)
         plans = self._network.plans
         self._batches = Batches(store, samples, augmentation=how, looks=looks, seed=config.seed, plans=plans)
         self._per_pass = steps_per_pass(config, samples, self._workers.count)
         self._log_every = min(LOG_EVERY, self._per_pass)
-        self._loss = make_loss(config.loss, samples.targets[samples.train])
+        self._loss = make_loss(config.loss, samples.targets[samples.train], self._workers)
         self._optimisers = Optimisers(config.optimiser, self._network, weight_decay=config.weight_decay)
-        self._held_out = HeldOut(samples, self._batches, self._loss, 2 * config.batch_size, self._workers)
+        alone = make_loss(config.loss, samples.targets[samples.train])  # processes measure different numbers of batches
+        size, workers, folder = 2 * config.batch_size, self._workers, config.out
+        self._held_out = HeldOut(samples, self._batches, alone, size=size, workers=workers, folder=folder)
 
     def learn_from(
         self, samples: Samples, store: FrameStore | FrameStores, schedule: StepSchedule | TimeSchedule
@@ -158,6 +159,7 @@ class Trainer:
         """
         if isinstance(self._schedule, TimeSchedule):
             self._schedule.begin()
+            self._schedule.validation_s = self.state.measuring_s * len(self._held_out)
         self._turn = self._next_turn(stop=False)
         while not self._finished():
             if not self._train_pass(stop, progress) or not self._finish_pass(stop, progress):
@@ -205,7 +207,7 @@ class Trainer:
             state.seconds += now - last
             last = now
             rate = seen / max(now - began, 1e-9)
-            if isinstance(self._schedule, TimeSchedule) and not state.history:
+            if isinstance(self._schedule, TimeSchedule) and not state.measuring_s:
                 # Not measured yet: looking costs about a third of learning.
                 self._schedule.validation_s = len(self._held_out) / rate / 3
             turn = self._turn = self._next_turn(stop=stop(), save=now - saved > SAVE_EVERY_S)
@@ -243,24 +245,27 @@ class Trainer:
                 outputs = self._forward(to_tensor(batch.stacks, self.spec, self._device, half=self._half))
                 loss = self._loss(outputs, torch.from_numpy(batch.targets).to(self._device))
                 value = float(loss.total.detach())
-                total = loss.total
+                total, parts = loss.total, {"inputs": value}
                 if network.believes and self._config.belief_weight > 0:
                     belief = belief_loss(outputs, torch.from_numpy(batch.states).to(self._device))
                     total = total + self._config.belief_weight * belief
-                    measured["belief_loss"] = measured.get("belief_loss", 0.0) + float(belief.detach()) / len(group)
+                    parts["belief"] = float(belief.detach())
                 if network.plans:
-                    planned = plan_loss(outputs, torch.from_numpy(batch.following).to(self._device), self._loss)
+                    following = torch.from_numpy(batch.following).to(self._device)
+                    planned = plan_loss(outputs, following, self._loss, self._workers)
                     total = total + planned
-                    measured["plan_loss"] = measured.get("plan_loss", 0.0) + float(planned.detach()) / len(group)
-                if not math.isfinite(float(total.detach())):
-                    self._give_up(batch, f"The loss is {value}")
+                    parts["plan"] = float(planned.detach())
+                if not math.isfinite(whole := float(total.detach())):
+                    self._give_up(loss_is(whole, parts), [batch])
                 (total / len(group)).backward()  # type: ignore[no-untyped-call]
-            measured["loss"] = measured.get("loss", 0.0) + value / len(group)
+            for part, amount in parts.items():
+                name = "loss" if part == "inputs" else f"{part}_loss"
+                measured[name] = measured.get(name, 0.0) + amount / len(group)
         if self._config.head_balance:
             balance_heads(network)
         norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), self._config.clip))
         if not math.isfinite(norm):
-            self._give_up(group[-1], f"The gradient is {norm}")
+            self._give_up(f"The gradient is {norm}", group)
         self._optimisers.step(self._turn.pace.lr, self._turn.pace.beta1)
         self._average.update(state.step + 1)
         if (state.step + 1) % self._log_every == 0:
@@ -272,17 +277,8 @@ class Trainer:
             self._log.scalars({f"training/{name}": v for name, v in curves.items()}, state.step + 1)
         return measured
 
-    def _give_up(self, batch: Batch, problem: str) -> None:
-        """Keep the batch that went wrong, and say so."""
-        file = self._config.out / ("bad_batch.pt" if self._workers.leads else f"bad_batch-{self._workers.rank}.pt")
-        buffer = io.BytesIO()
-        arrays = {"stacks": batch.stacks, "targets": batch.targets, "indices": batch.indices}
-        torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, buffer)
-        write_whole(file, buffer.getbuffer())
-        raise UserError(
-            f"{problem} at step {self.state.step + 1}; the batch is in {file}",
-            "Lower --lr, or look at the batch's targets; checkpoints written so far are sound",
-        )
+    def _give_up(self, problem: str, batches: list[Batch]) -> NoReturn:
+        give_up(self._config.out, self._workers.rank, f"{problem} at step {self.state.step + 1}", batches)
 
     def _finish_pass(self, stop: Callable[[], bool], progress: Progress) -> bool:
         """Measure, log and save; False when stopped meanwhile (it is then repeated on resume)."""
@@ -294,6 +290,7 @@ class Trainer:
         state.seconds += self._now() - began
         if isinstance(self._schedule, TimeSchedule):
             self._schedule.validation_s = self._now() - began
+            state.measuring_s = self._schedule.validation_s / len(self._held_out)
         played = self._play(stop, progress)
         if played is None:
             return False

@@ -17,6 +17,7 @@ from torch import nn
 
 from rl_utils.checkpoint import write_whole
 from rl_utils.controls import NAMES
+from rl_utils.event_file import EventFile
 from rl_utils.interfaces import Image
 from rl_utils.overlay import BACKGROUND, Box, draw_pad
 from rl_utils.preprocess import InputSpec, PreprocessSpec
@@ -29,6 +30,9 @@ TILE: Final = (480, 270)
 PAD_HEIGHT: Final = 78
 SHOWN_STACKS: Final = 8
 """Moments of a training batch in TensorBoard."""
+_EDGES: Final = 1e-12 * 1.1 ** np.arange(774)
+BINS: Final = [*(-_EDGES[::-1]).tolist(), 0.0, *_EDGES.tolist()]
+"""Of histograms in TensorBoard, finer near zero. Source: those of torch's SummaryWriter."""
 
 TRAIN_COLUMNS: Final = ("train_loss", "train_button_accuracy", "train_axis_accuracy")
 HELD_OUT_COLUMNS: Final = (
@@ -53,24 +57,28 @@ class TrainingLog:
     Args:
         folder: The run.
         step: Where a resumed run goes on; what TensorBoard has beyond it is hidden.
+
+    Raises:
+        UserError: The disk is full; all that writes raises it, too.
     """
 
     def __init__(self, folder: Path, *, step: int = 0) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # a second to import
+        from torch.utils.tensorboard import summary  # a second to import
 
         self._folder = folder
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
+        self._summary: Any = summary
+        self._events = EventFile(folder / "tensorboard", step=step)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Add points to TensorBoard's curves."""
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+            self._events.add(self._summary.scalar(name, value), step)
 
     def gradients(self, network: nn.Module, step: int) -> None:
         """Add histograms of the gradients of the last step."""
         for name, parameter in network.named_parameters():
             if parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()):
-                self._writer.add_histogram(f"gradients/{name}", parameter.grad.cpu(), step)
+                self._events.add(self._summary.histogram(f"gradients/{name}", parameter.grad.cpu(), BINS), step)
 
     def samples(self, images: Sequence[Image], targets: NDArray[Any], predicted: NDArray[Any], step: int) -> None:
         """Add pictures of held-out moments with what should have been pressed and what would have been.
@@ -84,7 +92,7 @@ class TrainingLog:
         tiles = [_tile(*sample) for sample in zip(images, targets, predicted, strict=True)]
         rows = [np.concatenate(tiles[i : i + 2], axis=1) for i in range(0, len(tiles) - 1, 2)]
         if rows:
-            self._writer.add_image("held-out/samples", np.concatenate(rows), step, dataformats="HWC")
+            self._image("held-out/samples", np.concatenate(rows), step)
 
     def batch(self, stacks: NDArray[Any], spec: InputSpec, step: int) -> None:
         """Add pictures of a training batch as the network sees them: a row per moment, the newest picture first.
@@ -97,7 +105,10 @@ class TrainingLog:
         if isinstance(spec, StateSpec):
             return
         rows = [np.concatenate(_moments(stack, spec), axis=1) for stack in stacks[:SHOWN_STACKS]]
-        self._writer.add_image("training/batch", np.concatenate(rows), step, dataformats="HWC")
+        self._image("training/batch", np.concatenate(rows), step)
+
+    def _image(self, name: str, image: Image, step: int) -> None:
+        self._events.add(self._summary.image(name, image, dataformats="HWC"), step)
 
     def controls(
         self, held_out: Mapping[str, Any], probability: NDArray[np.float32], targets: NDArray[np.float32], step: int
@@ -113,9 +124,9 @@ class TrainingLog:
         self.scalars({f"controls/{name}": value for name, value in control_scalars(held_out).items()}, step)
         for name in used_buttons(held_out["presses"]):
             index = NAMES.index(name)
-            truth = torch.from_numpy(targets[:, index] >= 0.5)
-            if bool(truth.any()):
-                self._writer.add_pr_curve(f"presses/{name}", truth, torch.from_numpy(probability[:, index]), step)
+            truth = targets[:, index] >= 0.5
+            if truth.any():
+                self._events.add(self._summary.pr_curve(f"presses/{name}", truth, probability[:, index]), step)
 
     def memory(self, device: torch.device, step: int) -> None:
         """Add how much memory the process holds, and the GPU where there is one."""
@@ -138,7 +149,6 @@ class TrainingLog:
         writer.writeheader()
         writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
         write_whole(self._folder / "metrics.csv", text.getvalue().encode())
-        self._writer.flush()
 
     def plot(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write training.png from one row per pass, if there are any.
@@ -150,8 +160,8 @@ class TrainingLog:
             write_whole(self._folder / "training.png", training_plot(rows))
 
     def close(self) -> None:
-        """Flush."""
-        self._writer.close()
+        """Close TensorBoard's file."""
+        self._events.close()
 
     def __enter__(self) -> Self:
         return self

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from rl_utils import __version__
-from rl_utils.checkpoint import Checkpoint, load_checkpoint, load_start
+from rl_utils.checkpoint import Checkpoint, load_checkpoint, load_start, not_written, write_whole
 from rl_utils.coach_rounds import play_round
 from rl_utils.config import TrainConfig, config_table, git_commit, parse_mask, save_config
 from rl_utils.console import progress
-from rl_utils.dataset import Samples, Weights, join_samples, make_samples
+from rl_utils.dataset import Samples, Weights, hold_out, join_samples, make_samples
 from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore, FrameStores
 from rl_utils.kept_memory import kept_memory
-from rl_utils.model import input_spec
+from rl_utils.model import input_spec, reach_s
 from rl_utils.optimisation import repeatable
+from rl_utils.paths import is_there
 from rl_utils.preprocess import InputSpec, PreprocessSpec
 from rl_utils.recordings import Recording, open_recordings
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import StepSchedule, TimeSchedule, steps_per_pass
 from rl_utils.selection import check_playable
 from rl_utils.speed import settle
+from rl_utils.split import STRETCH_S, least_play_s
 from rl_utils.state_input import StateSpec, StateStore
 from rl_utils.trainer import Trainer
 from rl_utils.training_log import NoLog, TrainingLog
@@ -56,6 +59,9 @@ MAY_CHANGE: Final = frozenset(
 )
 """Settings that a resumed run may change: they do not decide what is learnt from which batch. (Where the data lies
 may change, what it is may not.) With more --epochs or --minutes the schedule is stretched."""
+
+LEAST_REACH_S: Final = 0.5
+"""Between what is learnt and what is held out, on top of --action-shift-ms, whatever --val-gap-s."""
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +102,8 @@ def _run(
     with workers.lead_first():
         recordings, samples = _open_all(config, state.round)
         spec = _spec(config, samples, last)
+        if isinstance(spec, StateSpec):
+            StateStore(recordings, spec)  # refuses play without a state, before anything is in the run's folder
     with workers.lead_first():
         if workers.leads:
             config = _settle(config, last, spec, samples, workers)
@@ -103,6 +111,8 @@ def _run(
     with workers.lead_first():
         steps = steps_per_pass(config, samples, workers.count)
         check_playable(config, samples.fps)
+        if config.coach > state.round:
+            _check_coach(config, samples.fps)
         if last is not None:
             _check_resume(config, samples, last)
     start = load_start(config.init, config.model, spec) if config.init is not None and last is None else None
@@ -112,7 +122,7 @@ def _run(
     schedule = _schedule(config, state, steps, made=began, now=now)
     with FrameStores(spec) as stores:
         if not _read_pictures(stores, recordings, config, workers, stop):
-            return Outcome(Ending.INTERRUPTED, 0, 0, 0.0, {})
+            return Outcome(Ending.INTERRUPTED, state.epoch, state.step, state.seconds, state.best)
         with (
             repeatable(deterministic=config.deterministic, threads=config.threads),
             kept_memory(),
@@ -136,7 +146,6 @@ def _run(
                 number = trainer.state.round + 1
                 if outcome.interrupted or number > config.coach:
                     return outcome
-                began = now()
                 fresh = _play_round(config, number, workers, stop)
                 if fresh is None or not _read_pictures(stores, fresh, config, workers, stop):
                     return replace(outcome, ending=Ending.INTERRUPTED)
@@ -168,6 +177,11 @@ def _open_all(config: TrainConfig, rounds: int) -> tuple[list[Recording], Sample
     """What the person named, and the play of the coach rounds so far."""
     recordings = open_recordings(config.data, pad_profile=config.pad_profile)
     samples = _samples_of(config, recordings)
+    if config.hold_out:
+        apart = open_recordings(config.hold_out, pad_profile=config.pad_profile)
+        _refuse_both(recordings, apart)
+        recordings += apart
+        samples = join_samples(samples, hold_out(_samples_of(config, apart)), recordings)
     for number in range(1, rounds + 1):
         fresh = open_recordings([_round_folder(config, number)])
         recordings += fresh
@@ -175,14 +189,24 @@ def _open_all(config: TrainConfig, rounds: int) -> tuple[list[Recording], Sample
     return recordings, samples
 
 
+def _refuse_both(learnt: Sequence[Recording], apart: Sequence[Recording]) -> None:
+    files = {file.resolve() for recording in learnt for file in recording.files}
+    for recording in apart:
+        if not files.isdisjoint(file.resolve() for file in recording.files):
+            raise UserError(
+                f"{recording.name} is to be learnt from and held out", "Move it to a folder of its own, and name that"
+            )
+
+
 def _samples_of(config: TrainConfig, recordings: list[Recording]) -> Samples:
     return make_samples(
         recordings,
-        val_share=config.val_share,
+        val_share=0 if config.hold_out else config.val_share,
         val_gap_s=config.val_gap_s,
         action_shift_ms=config.action_shift_ms,
         seed=config.seed,
         weights=Weights(config.policy_weight, config.takeover_weight, config.pre_takeover_weight, config.change_weight),
+        reach_s=max(LEAST_REACH_S, reach_s(config.model, min(recording.fps for recording in recordings))),
     )
 
 
@@ -214,8 +238,12 @@ def _play_round(config: TrainConfig, number: int, workers: Workers, stop: Callab
     with workers.lead_first():
         if workers.leads:
             shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was stopped
-            folder.parent.mkdir(exist_ok=True)
-            shutil.copy2(config.out / BEST, folder.with_suffix(".pt"))  # who played: one more point of a learning curve
+            played = folder.with_suffix(".pt")  # who played: one more point of a learning curve
+            try:
+                folder.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise not_written(folder.parent, error) from error
+            write_whole(played, (config.out / BEST).read_bytes())
             with progress(f"coach round {number}", config.coach_minutes) as shown:
                 tally = play_round(
                     config.out / BEST,
@@ -236,7 +264,7 @@ def _open_folder(config: TrainConfig) -> Checkpoint | None:
     """Make the run's folder; returns last.pt when the run goes on."""
     last = config.out / LAST
     if config.resume:
-        if not last.exists():
+        if not is_there(last, "Choose another --out"):
             raise UserError(
                 f"{config.out} holds no {LAST} to go on from",
                 "Name the folder of a run that does",
@@ -245,7 +273,7 @@ def _open_folder(config: TrainConfig) -> Checkpoint | None:
         if not checkpoint.resume:
             raise UserError(f"{last} holds no state to go on from", f"It may be a copy of {BEST}; start a new run")
         return checkpoint
-    if last.exists():
+    if is_there(last, "Choose another --out"):
         raise UserError(f"{config.out} already holds a run", "Add --resume to go on with it, or choose another --out")
     if (config.out / BEST).exists():
         raise UserError(
@@ -274,6 +302,21 @@ def _check_resume(config: TrainConfig, samples: Samples, last: Checkpoint) -> No
         raise UserError(
             f"The run was begun on other recordings ({counts})",
             "Name the same recordings, or start a new run in another --out",
+        )
+
+
+def _check_coach(config: TrainConfig, fps: float) -> None:
+    """Refuse at the start what else would end the run after its first round: play too short to hold some of it out."""
+    share, played = config.val_share, 60 * config.coach_minutes
+    if config.hold_out or played * share >= STRETCH_S:
+        return
+    reach = max(LEAST_REACH_S, reach_s(config.model, fps)) + abs(config.action_shift_ms) / 1e3
+    gap = max(config.val_gap_s, reach)
+    least = math.ceil(least_play_s(share=share, gap_s=gap, fps=fps) / 0.6) / 100
+    if config.coach_minutes < least:
+        raise UserError(
+            f"--coach-minutes {config.coach_minutes:g} is too short to hold {share:.0%} out with {gap:g} s between",
+            f"Use at least {least:g}" + (", or lower --val-gap-s" if config.val_gap_s > reach else ""),
         )
 
 

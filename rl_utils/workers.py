@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, Final
@@ -23,7 +25,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from rl_utils.errors import UserError
 
 PATIENCE: Final = timedelta(minutes=30)
-"""How long the others wait for a process that is still reading its pictures."""
+"""How long a process waits for others of which it hears nothing, such as one that is still reading its pictures."""
+BEAT_SHARE: Final = 0.1
+"""Of that time: so often the first process says that it is still at what it does before the others."""
+
+_FAILED, _BUSY, _DONE = range(3)
+"""What the first process says of it."""
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +99,15 @@ class Workers:
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Of a tensor over all processes; what flows back through it is averaged in the same way."""
+        return values if self.count == 1 else _global_mean(values)
+
     @contextmanager
     def lead_first(self) -> Iterator[None]:
-        """The first process goes through the block before the others do; where it fails, they end without a word.
+        """The first process goes through the block, however long that takes, before the others do.
+
+        Where it fails, they end without a word. No process may wait for others within the block.
 
         Raises:
             SystemExit: The first process has failed; it says why.
@@ -102,16 +115,46 @@ class Workers:
         if self.count == 1:
             yield
             return
-        if not self.leads and self.from_lead(None) is not True:
-            raise SystemExit(2)
+        if not self.leads:
+            word = _BUSY
+            while word == _BUSY:
+                word = _from_first()
+            if word == _FAILED:
+                raise SystemExit(2)
+            yield
+            return
+        word = _FAILED
+        try:
+            with _still_here():
+                yield
+            word = _DONE
+        finally:
+            _from_first(word)
+
+
+@contextmanager
+def _still_here() -> Iterator[None]:
+    """While the block lasts, let the others hear of the first process, so that only its end ends their patience."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT_SHARE * PATIENCE.total_seconds()):
+            _from_first(_BUSY)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="still-here") as beside:
+        beating = beside.submit(beat)
         try:
             yield
-        except BaseException:
-            if self.leads:
-                self.from_lead(False)
-            raise
-        if self.leads:
-            self.from_lead(True)
+        finally:
+            over.set()
+        beating.result()  # another process is gone
+
+
+def _from_first(word: int = _FAILED) -> int:
+    """What the first process says, `word` where this is the first one."""
+    box = torch.tensor([word])
+    distributed.broadcast(box, src=0)  # on the CPU: gloo, beside NCCL
+    return int(box)
 
 
 @contextmanager

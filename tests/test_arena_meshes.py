@@ -268,5 +268,5 @@ def test_a_missing_rocketsim_names_the_command(tmp_path: Path) -> None:
         tmp_path / "cache",
     )
     assert done.returncode == 2
-    assert 'pip install "rlai[arena]"' in done.stderr
+    assert "pip install -e '.[arena]' in the clone" in done.stderr
     assert "Traceback" not in done.stderr

@@ -52,14 +52,28 @@ def test_score_compares_with_an_earlier_score(tmp_path: Path, capsys: pytest.Cap
     assert table["touches"]["low"] > 5
 
 
-@pytest.mark.parametrize("content", [None, "no json", "{}", '{"per_episode": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "no json",
+        "{}",
+        "[1, 2]",
+        '{"per_episode": 3}',
+        '{"name": "a", "situation": "benchmark", "per_episode": []}',
+        '{"name": "a", "situation": "benchmark", "per_episode": [{"seed": 900000}]}',
+    ],
+)
 def test_what_is_no_score_is_refused(content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong file must be named before an hour of playing."""
     file = tmp_path / "other.json"
     if content is not None:
         file.write_text(content)
     assert main(["--driver", "idle", "--episodes", "1", "--against", str(file)]) == 2
-    assert "other.json" in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert (
+        "other.json cannot be read (No such" in line if content is None else "other.json holds no score. Name" in line
+    )
 
 
 def test_other_starts_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,8 +140,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             file.write_bytes(content)
         elif content is not None:
             torch.save(content, file)
-        with pytest.raises(UserError, match=name):
+        with pytest.raises(UserError, match=name) as caught:
             load_policy(file)
+        assert "Error" not in str(caught.value), "names of Python's exceptions tell nobody anything"
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,16 +12,21 @@ import torch
 
 import train
 from rl_utils.arena.direct import DirectArena
+from rl_utils.arena.situations import SCORING_SEEDS, TRAINING_MIX
 from rl_utils.checkpoint import load_checkpoint
-from rl_utils.coach_rounds import play_round
+from rl_utils.coach_rounds import SEEDS_PER_PIECE, first_seed, play_round
 from rl_utils.config import TrainConfig
 from rl_utils.data_batcher import BatchSaver
 from rl_utils.interfaces import Source
 from rl_utils.recordings import open_recordings
 from rl_utils.run_state import Ending, Outcome
+from rl_utils.selection import FIRST_SEED as SELECTION_SEEDS
 from rl_utils.training_run import run_training
 
 PLAY_MIN = 0.2
+ROUNDS = range(1, 20)
+PIECES = range(400)
+"""Of the longest round, --coach-minutes 200."""
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +94,30 @@ def test_impossible_rounds_are_refused(capsys: pytest.CaptureFixture[str]) -> No
     """A slip in a number must not cost a night."""
     assert train.main(["nowhere", "--out", "run", "--coach", "-1"]) == 2
     assert "--coach -1 is out of range" in capsys.readouterr().err
+
+
+def test_rounds_that_are_too_short_are_refused_at_the_start(
+    play: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three seconds of play cannot be split: that was found out after the training and the round."""
+    options = ["--out", str(tmp_path / "run"), "--val-share", "0.2", "--coach", "1", "--coach-minutes"]
+    assert train.main([str(play), *options, "0.05"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "--coach-minutes 0.05 is too short to hold 20% out with 2 s between. Use at least 0.09, or lower" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("starts", [1, 3])
+def test_rounds_play_all_kinds_of_starts(starts: int) -> None:
+    """Half a minute is over after a few starts: if every piece began with the same kind, others would never be seen."""
+    seeds = [first_seed(number, piece) + i for number in range(1, 6) for piece in range(12) for i in range(starts)]
+    seen = Counter(TRAINING_MIX[seed % len(TRAINING_MIX)] for seed in seeds)
+    for kind, count in Counter(TRAINING_MIX).items():
+        assert seen[kind] / len(seeds) == pytest.approx(count / len(TRAINING_MIX), abs=0.04), kind
+
+
+def test_no_start_is_played_twice_or_kept_for_something_else() -> None:
+    """Starts by which checkpoints are chosen or scored would flatter them once they were learnt from."""
+    firsts = sorted(first_seed(number, piece) for number in ROUNDS for piece in PIECES)
+    assert np.diff(firsts).min() >= SEEDS_PER_PIECE
+    assert firsts[-1] + SEEDS_PER_PIECE <= SELECTION_SEEDS < SCORING_SEEDS

@@ -336,10 +336,14 @@ def test_a_small_disk_ends_the_recording_in_order(tmp_path: Path) -> None:
         assert recording.read_frames(range(0, len(recording), 50)).std() > 10
 
 
-def test_where_nothing_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that cannot be made is said before anybody plays."""
+@pytest.mark.parametrize("out", ["file", "file/r", "x" * 300])
+def test_where_nothing_can_be_written(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that cannot be made is said before anybody plays: before a window or a pad is looked for."""
+    monkeypatch.delenv("DISPLAY", raising=False)
     (tmp_path / "file").write_text("")
-    assert collect.main(["--out", str(tmp_path / "file" / "r"), "--frames", "arena", "--seconds", "1"]) == 2
+    assert collect.main(["--out", str(tmp_path / out), "--pad", "none"]) == 2
     assert "--out" in one_line(capsys)
 
 

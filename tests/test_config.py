@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,15 @@ from rl_utils.config import (
     CollectConfig,
     EvalConfig,
     PlaybackConfig,
+    ScoreboardConfig,
     ScoreConfig,
     TrainConfig,
+    TrimConfig,
     config_table,
     parse_config,
     save_config,
 )
+from rl_utils.controls import PROFILES
 from rl_utils.errors import UserError
 
 
@@ -55,6 +59,18 @@ def test_options_override_defaults() -> None:
         (EvalConfig, ["--checkpoint", "x", "--frames", "arena", "--sink", "arena", "--takeover", "pad"], ["real time"]),
         (EvalConfig, ["--checkpoint", "x", "--give-back-s", "-1"], ["--give-back-s -1"]),
         (TrainConfig, ["a", "--out", "r", "--takeover-weight", "-2"], ["--takeover-weight -2"]),
+        (TrainConfig, ["a", "--out", "r", "--threads", "-3"], ["--threads -3", "0 to 1024"]),
+        (TrainConfig, ["a", "--out", "r", "--seed", "-1"], ["--seed -1", "Choose 0"]),
+        (TrainConfig, ["a", "--out", "r", "--val-share", "0.91"], ["--val-share 0.91", "0.01 to 0.9"]),
+        (TrainConfig, ["--out", "r", "--mask", "40,0,20,9", "play"], ["--mask took", "first", "train.py recordings"]),
+        (TrimConfig, ["--out", "r", "--drop", "1-2", "play"], ["--drop took", "first", "trim recordings"]),
+        (TrimConfig, ["play", "--drop", "1-2"], ["Missing --out"]),
+        (CollectConfig, ["--out", "a", "--wait", "-1"], ["--wait -1", "Choose 0 to"]),
+        (CollectConfig, ["--out", "a", "--wait", "nan"], ["--wait nan"]),
+        (EvalConfig, ["--checkpoint", "a", "--wait", "-1"], ["--wait -1"]),
+        (EvalConfig, ["--checkpoint", "a", "--wait", "nan"], ["--wait nan"]),
+        (ScoreboardConfig, ["--out", "a", "--seed", "2000000000"], ["out of range", "900000 to 1999999999"]),
+        (ScoreboardConfig, ["--out", "a", "--only", "foo"], ["'foo'", "Expected one of idle, random, constant, "]),
     ],
 )
 def test_bad_options_get_one_line_with_a_remedy(kind: type, argv: list[str], words: list[str]) -> None:
@@ -65,6 +81,24 @@ def test_bad_options_get_one_line_with_a_remedy(kind: type, argv: list[str], wor
     assert "\n" not in text
     for word in words:
         assert word in text
+
+
+def test_the_ends_of_a_range_are_in_it() -> None:
+    """Who follows a remedy to the letter must not be refused again."""
+    config = TrainConfig((Path("a"),), Path("r"), val_share=0.9, threads=0, seed=0)
+    assert config.val_share == 0.9
+    assert CollectConfig(Path("a"), wait=0).wait == 0
+
+
+@pytest.mark.parametrize("kind", [TrainConfig, PlaybackConfig, TrimConfig])
+def test_help_names_every_pad_profile(kind: type, capsys: pytest.CaptureFixture[str]) -> None:
+    """A profile that only an error message tells of is found by nobody."""
+    with pytest.raises(SystemExit):
+        parse_config(kind, ["--help"], prog="script.py")
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    about = re.search(r"Pad behind the article's files: (.*?)\. ", printed)
+    assert about is not None
+    assert set(re.split(r", | or ", about[1])) == set(PROFILES)
 
 
 def test_a_drive_is_careful_by_default() -> None:
@@ -146,6 +180,12 @@ def test_help_ends_with_zero(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_default_title_fits_the_game_only(title: str, fits: bool) -> None:
     """Proton's title must be found, a browser tab about the game must not."""
-    import re
-
     assert (re.search(GAME_TITLE, title) is not None) == fits
+
+
+@pytest.mark.parametrize("words", [["--only"], ["--only", "--seeds", "2"]])
+def test_a_list_with_nothing_in_it_is_refused(words: list[str]) -> None:
+    """It would mean everything: hours of work for somebody whose shell variable was empty."""
+    with pytest.raises(UserError, match="--only names nothing"):
+        parse_config(ScoreboardConfig, words, prog="scoreboard")
+    assert parse_config(ScoreboardConfig, ["--out", "x", "--only", "coach"], prog="scoreboard").only == ("coach",)

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl_utils.controls import REST, Control
-from rl_utils.dataset import Samples, Weights, make_samples
+from rl_utils.dataset import Samples, Weights, hold_out, join_samples, make_samples
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Source
 from rl_utils.preprocess import PreprocessSpec
 from rl_utils.recordings import Recording, open_recordings
-from rl_utils.split import play_time, split_by_time
+from rl_utils.split import least_play_s, play_time, split_by_time
 from tests.learning_data import marker_play, record, record_marker_play
 
 SPEC = PreprocessSpec(width=32, height=18, offsets=(0, 2, 5))
@@ -55,6 +55,21 @@ def test_held_out_play_is_never_close_to_training(minutes: float, share: float, 
     assert distance.min() >= gap_s - 1e-6
     borders = np.flatnonzero(np.diff(held_out.astype(int)))
     assert len(borders) <= 40, "whole stretches, not single frames"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    share=st.floats(0.01, 0.8),
+    gap_s=st.floats(0.0, 10),
+    fps=st.sampled_from([15.0, 30.0, 60.0]),
+    seed=st.integers(0, 10**6),
+)
+def test_the_least_play_can_always_be_split(share: float, gap_s: float, fps: float, seed: int) -> None:
+    """What a refusal of too short a coach round names must work, wherever the held-out stretch falls."""
+    least = least_play_s(share=share, gap_s=gap_s, fps=fps)
+    train, held_out = split_by_time(np.arange(round(least * fps)) / fps, share=share, gap_s=gap_s, seed=seed)
+    assert train.any()
+    assert held_out.any()
 
 
 def test_the_clock_of_play_stands_still_in_pauses() -> None:
@@ -163,10 +178,12 @@ def test_corrections_weigh_more_and_what_led_to_them_less(tmp_path: Path, given:
 
 def test_a_correction_is_not_paired_with_the_policys_later_inputs(tmp_path: Path) -> None:
     """With an action shift the last frames of a takeover would otherwise teach what the policy did after it."""
-    found = weights_of(samples_of(corrected_drive(tmp_path), val_share=0.02, action_shift_ms=100.0))
+    samples = samples_of(corrected_drive(tmp_path), val_share=0.0, action_shift_ms=100.0)
+    found = weights_of(samples)
     # 3 frames later: the letting go, and the policy, weigh nothing.
     for index, weight in ((456, 2.0), (457, 0.0), (297, 0.0), (298, 0.0), (301, 2.0)):
-        assert np.isnan(found[index]) or found[index] == weight
+        assert found[index] == weight
+    np.testing.assert_array_equal(np.flatnonzero(samples.teaches), samples.train, "nor does it follow anything")
 
 
 def test_labels_are_right_whoever_drove(tmp_path: Path) -> None:
@@ -206,6 +223,30 @@ def test_the_action_shift_pairs_frames_with_later_inputs(shift_ms: float, frames
     used = np.union1d(samples.train, samples.held_out)
     np.testing.assert_array_equal(samples.targets[used, Control.LEFT_X], inputs[used + frames, Control.LEFT_X])
     assert (segments[used] == segments[used + frames]).all(), "never from another segment"
+    assert not np.setdiff1d(used, np.flatnonzero(samples.teaches)).size
+    inside = np.arange(600) + frames
+    paired = (inside >= 0) & (inside < 600) & (segments[inside.clip(0, 599)] == segments)
+    np.testing.assert_array_equal(samples.teaches, paired)
+    first = used[(used == 0) | (segments[used - 1] != segments[used]) | ~paired[used - 1]]
+    assert first.size
+    np.testing.assert_array_equal(samples.previous[first], samples.targets[first], "what is before it is not known")
+
+
+def test_whole_sessions_can_be_held_out(tmp_path: Path) -> None:
+    """Another evening's play says more about what was learnt than other minutes of the same evening."""
+    learnt = open_recordings([record_marker_play(tmp_path / "a", 600)])
+    apart = open_recordings([record_marker_play(tmp_path / "b", 300, seed=1)])
+    one, other = (samples_of(recordings, val_share=0.0) for recordings in (learnt, apart))
+    samples = join_samples(one, hold_out(other), learnt + apart)
+    np.testing.assert_array_equal(samples.train, np.arange(600))
+    np.testing.assert_array_equal(samples.held_out, np.arange(600, 900))
+    assert samples.per_pass == 600
+
+
+def test_plans_and_pasts_reach_no_further_than_the_gap(tmp_path: Path) -> None:
+    """A network that looks back for a second would see held-out pictures half a second after them."""
+    samples = samples_of(open_recordings([record_marker_play(tmp_path, 900)]), val_gap_s=0.0, reach_s=1.5)
+    assert np.abs(samples.train[:, None] - samples.held_out[None]).min() >= 45
 
 
 def test_the_target_before_stays_in_its_segment(tmp_path: Path) -> None:

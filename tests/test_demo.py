@@ -39,6 +39,13 @@ def test_demo_ends_in_a_report(
     video.release()
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first command of all must not answer a slip of the keyboard with a traceback."""
+    (tmp_path / "file").write_text("")
+    assert demo.main(["--out", str(tmp_path / "file")]) == 2
+    assert "(Not a directory). Choose another --out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("minutes", [1, 5, 10, 60])
 def test_a_budget_stays_within_its_minutes(minutes: float) -> None:
     """`make demo MINUTES=60` must not take two hours; recording directly takes an eighth of the play at most."""

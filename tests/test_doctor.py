@@ -92,6 +92,12 @@ def test_a_window_is_measured(x_display: str, capsys: pytest.CaptureFixture[str]
     assert "ms a frame by" in found["capture"]["detail"]
 
 
+def test_a_missing_arena_names_the_command_of_a_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project is not on PyPI: by its name pip would fetch a stranger's package, or none."""
+    monkeypatch.setitem(sys.modules, "RocketSim", None)
+    assert "pip install -e '.[arena]' in the clone" in doctor.check_arena().remedy
+
+
 def test_a_full_disk_is_noticed(tmp_path: Path) -> None:
     """Recording until the disk is full loses the end of a session."""
     finding = doctor.check_disk(tmp_path)

@@ -345,6 +345,22 @@ def test_a_missing_recording_is_refused(
     assert "nothing" in one_line(capsys)
 
 
+@pytest.mark.parametrize(
+    ("option", "path"),
+    [("--report", "."), ("--report", "no/report.json"), ("--record", "file"), ("--record", "file/deeper")],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is_opened(
+    option: str, path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten minutes of driving whose summary or recording then has no place are lost; even the policy can wait."""
+    (tmp_path / "file").write_text("")
+    options = ["--frames", "arena", "--sink", "arena", option, str(tmp_path / path)]
+    assert eval_script.main(["--checkpoint", str(tmp_path / "missing.pt"), *options]) == 2
+    line = one_line(capsys)
+    assert f"with {option}" in line
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
 def test_an_unwritable_log_is_refused_before_driving(
     article_checkpoint: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up; a module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rl_utils", "controls", "errors"),
-    ("interfaces", "config", "pacing", "console", "findings", "hardware"),
+    ("interfaces", "config", "paths", "pacing", "console", "findings", "hardware"),
     ("images", "signals", "schema", "x11", "game_window", "xshm"),
     ("arena",),
     (
@@ -75,6 +75,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "split",
         "dataset",
         "batches",
+        "bad_batch",
+        "event_file",
         "frame_store",
         "picture_file",
         "metrics",

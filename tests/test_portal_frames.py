@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def test_without_a_portal_it_says_what_to_install(
     monkeypatch.delenv("DISPLAY", raising=False)
     assert collect.main(["--out", str(tmp_path), "--frames", "portal", "--pad", "none"]) == 2
     assert "no portal for sharing windows" in capsys.readouterr().err
+
+
+def test_without_the_extra_the_command_is_that_of_a_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The project is not on PyPI: by its name pip would fetch a stranger's package, or none."""
+    monkeypatch.setitem(sys.modules, "pipewire_capture", None)
+    assert collect.main(["--out", str(tmp_path), "--frames", "portal", "--pad", "none"]) == 2
+    assert "pip install -e '.[wayland]' in the clone" in capsys.readouterr().err
 
 
 def test_a_source_that_never_draws_is_no_recording() -> None:

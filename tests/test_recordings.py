@@ -17,6 +17,7 @@ from rl_utils.controls import N_CONTROLS, REST, Control, swap_face_buttons
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Source
 from rl_utils.recordings import open_recordings
+from tests.conftest import without_root
 from tests.recordings_kit import SIZE, picture, pictures, record_session, sample, vectors, write_article_file
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -236,6 +237,17 @@ def replace(name: str, data: np.ndarray) -> Callable[[h5py.File], None]:
     return change
 
 
+def grouped(name: str) -> Callable[[Path], None]:
+    """Put a group where a dataset belongs."""
+
+    def change(file: h5py.File) -> None:
+        if name in file:
+            del file[name]
+        file.create_group(name)
+
+    return lambda path: edit(path, change)
+
+
 def emptied(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         for name in list(file):
@@ -260,6 +272,12 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "20 controls": (lambda path: edit(path, replace("inputs", np.zeros((5, 20), np.float32))), r"instead of float32"),
     "raw axes": (lambda path: edit(path, replace("inputs", vectors(range(5)) * 255)), "instead of 0 to 1"),
     "NaN": (lambda path: edit(path, replace("inputs", np.full((5, N_CONTROLS), np.nan, "f4"))), "no numbers in 5 of 5"),
+    **{
+        f"{name} is a group": (grouped(name), f"{name} is a group instead of a dataset")
+        for name in ("frames", "inputs", "segment", "labels", "state", "events")
+    },
+    "one number": (lambda path: edit(path, replace("segment", np.array(1))), "segment has no rows"),
+    "other events": (lambda path: edit(path, replace("events", np.zeros(3))), "instead of raw pad events"),
     "newer format": (lambda path: edit(path, lambda f: f.attrs.__setitem__("format_version", 2)), "format 2.*Update"),
     "other layout": (lambda path: edit(path, lambda f: f.attrs.__setitem__("layout_version", 7)), "layout 7"),
 }
@@ -288,6 +306,36 @@ def test_a_truncated_jpeg_file_says_so(tmp_path: Path) -> None:
     edit(path, lambda file: file["jpeg"].resize(100, axis=0))
     with pytest.raises(UserError, match="points outside"):
         open_recordings([path])
+
+
+@pytest.mark.parametrize("name", ["jpeg", "jpeg_index"])
+def test_a_jpeg_file_of_groups_says_so(tmp_path: Path, name: str) -> None:
+    """A foreign file with our names in it is still a foreign file."""
+    path = next(record_session(tmp_path, 5, codec="jpeg").glob("*_batch.h5"))
+    grouped(name)(path)
+    with pytest.raises(UserError, match=f"{name} is a group"):
+        open_recordings([path])
+
+
+def test_what_may_not_be_read_says_just_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody whose disk belongs to another user must not be told to record something, nor read HDF5's internals."""
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    path = next(record_session(tmp_path, 5).glob("*_batch.h5")).relative_to(tmp_path)
+    path.parent.chmod(0o755)
+    path.chmod(0o000)
+    (tmp_path / "locked").mkdir(mode=0o000)
+    with without_root():
+        for named in (path, Path("locked"), Path("locked") / path):
+            with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)") as caught:
+                open_recordings([named])
+            assert "Record" not in str(caught.value)
+    path.chmod(0o644)
+    with without_root(), caplog.at_level(logging.WARNING):
+        assert len(open_recordings([Path()])) == 1
+    assert "locked cannot be read" in caplog.text
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:

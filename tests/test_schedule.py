@@ -38,6 +38,15 @@ def test_the_articles_rates() -> None:
     assert schedule.pace(999).lr == pytest.approx(3e-4 / 25 / 1000)
 
 
+def test_a_run_of_one_step_takes_one() -> None:
+    """--epochs 1 with one step per pass took two passes, for the sake of a course that needs two steps."""
+    schedule = StepSchedule(1, 1e-3, first=5)
+    assert schedule.progress(5) == 0
+    assert schedule.progress(6) == 1
+    assert schedule.pace(5).lr > 1e-4, "at the end of the course nothing would be learnt"
+    assert schedule.pace(6).lr == schedule.pace(5).lr
+
+
 class Clock:
     """Seconds that only pass when a test lets them."""
 

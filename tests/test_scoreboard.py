@@ -60,9 +60,18 @@ def test_mistakes_are_found_before_the_work(tmp_path: Path, capsys: pytest.Captu
         (["--train-options", "no-such=1"], "Option --no-such does not exist"),
         (["--seed", "5"], "--seed 5 may be trained on"),
         (["--coach-minutes", "0"], "--coach-minutes 0 is out of range"),
+        (["--train-options", "out=foo"], "the scoreboard gives --out to train.py itself"),
+        (["--train-options", "lr=5e-4", "seed=3"], "gives --seed to"),
+        (["--train-options", "coach_minutes=3"], "gives --coach-minutes to"),
+        (["--train-options", "data=foo"], "gives --data to"),
+        (["--only", "without-mirror", "--train-options", "mirror=1"], "gives --mirror to"),
+        (["--out", str(tmp_path / "file")], "cannot be written to (Not a directory)"),
+        (["--out", str(tmp_path / ("x" * 300))], "File name too long"),
     ):
+        (tmp_path / "file").touch()
         assert scoreboard.main(["--out", str(tmp_path / "board"), *words]) == 2
         assert says in capsys.readouterr().err
+    (tmp_path / "file").unlink()
     (tmp_path / "thesis.txt").touch()
     assert scoreboard.main(["--out", str(tmp_path)]) == 2
     assert "holds something else" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 import torch
 
 from rl_utils.batches import Augmentation, Batches, mirror_inputs
-from rl_utils.checkpoint import load_policy
+from rl_utils.checkpoint import load_policy, playing_device
 from rl_utils.config import TrainConfig
 from rl_utils.controls import AXES, BUTTONS, N_AXES, N_CONTROLS
 from rl_utils.dataset import Samples, make_samples
+from rl_utils.errors import UserError
 from rl_utils.frame_store import FrameStore
 from rl_utils.losses import BalancedLoss, plan_loss
+from rl_utils.model import MotionNet
 from rl_utils.preprocess import motion_spec, temporal_spec
 from rl_utils.recordings import open_recordings
 from rl_utils.state_features import FEATURES
@@ -124,6 +127,13 @@ def test_batches_hold_what_follows(samples_and_store: tuple[Samples, FrameStore]
     np.testing.assert_array_equal(batch.following[1], samples.targets[10:14])
     np.testing.assert_array_equal(batch.following[4], samples.targets[60:64])
     assert [int(np.isfinite(row).all(axis=1).sum()) for row in batch.following] == [4, 4, 2, 1, 4, 2]
+    teaches = samples.teaches.copy()
+    teaches[12:30] = False  # such as a policy's own driving between two takeovers
+    batch = Batches(store, replace(samples, teaches=teaches), augmentation=Augmentation(), seed=0, plans=4).plain(
+        np.array([10])
+    )
+    np.testing.assert_array_equal(batch.following[0, :2], samples.targets[10:12])
+    assert np.isnan(batch.following[0, 2:]).all()
     none = Batches(store, samples, augmentation=Augmentation(), seed=0).plain(np.array([3]))
     assert none.following.shape == (1, 0, N_CONTROLS)
 
@@ -174,9 +184,9 @@ def test_it_learns_what_comes_next() -> None:
 
 def test_from_recording_to_driving(tmp_path: Path) -> None:
     """`--model temporal` trains, is saved, resumed and driven by like any other."""
-    play = record_marker_play(tmp_path / "play", 60)
+    play, apart = (record_marker_play(tmp_path / name, 40, seed=seed) for seed, name in enumerate(("play", "apart")))
     config = TrainConfig(
-        data=(play,), out=tmp_path / "run", model="temporal", epochs=1, batch_size=8, val_gap_s=0.1, threads=1
+        data=(play,), hold_out=(apart,), out=tmp_path / "run", model="temporal", epochs=1, batch_size=8, threads=1
     )
     outcome = run_training(config, stop=lambda: False)
     assert np.isfinite(outcome.metrics["loss"])
@@ -186,3 +196,15 @@ def test_from_recording_to_driving(tmp_path: Path) -> None:
         inputs = driver.act(frame)
         assert inputs.shape == (N_CONTROLS,)
         assert bool(((inputs >= 0) & (inputs <= 1)).all())
+
+
+def test_only_what_is_too_large_for_a_core_drives_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second of play for each frame is too much for a core; the others are quick, and the game wants the GPU."""
+    large, usual = small(), MotionNet(channels=5, width=160, height=90, dropout=0.0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    found = [playing_device(name, network).type for name in ("auto", "cpu", "cuda") for network in (large, usual)]
+    assert found == ["cuda", "cpu", "cpu", "cpu", "cuda", "cuda"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert playing_device("auto", large).type == "cpu"
+    with pytest.raises(UserError, match="finds no GPU"):
+        playing_device("cuda", large)

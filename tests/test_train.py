@@ -6,12 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import train
 from rl_utils.checkpoint import load_checkpoint, load_policy
+from rl_utils.config import TrainConfig
+from rl_utils.training_run import run_training
 from tests.learning_data import marker_play, record_marker_play
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +71,8 @@ def test_the_time_budget_is_an_option(play: Path, tmp_path: Path) -> None:
         (["{play}", "--out", "{tmp}/run", "--val-share", "0.99"], "--val-share"),
         (["{play}", "--out", "{tmp}/run", "--resume"], "last.pt"),
         (["{play}", "--out", "{tmp}/run", "--val-gap-s", "60"], "too short"),
+        (["{play}", "--out", "{tmp}/" + "x" * 300], "File name too long"),
+        (["{play}", "--out", "{tmp}/run", "--model", "state"], "leave --model away"),
     ],
 )
 def test_bad_command_lines_are_one_line(
@@ -78,7 +85,45 @@ def test_bad_command_lines_are_one_line(
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("train.py: ")
     assert message in line
-    assert not (tmp_path / "run" / "best.pt").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_run_that_is_stopped_while_it_reads_says_what_is_saved(play: Path, tmp_path: Path) -> None:
+    """Whoever reads "Nothing was learnt yet" after an hour of training deletes the folder."""
+    how: dict[str, Any] = {"model": "motion", "batch_size": 16, "val_gap_s": 0.5, "threads": 1}
+    config = TrainConfig(data=(play,), out=tmp_path / "run", **how)
+    calls = iter(range(20))
+    learnt = run_training(config, stop=lambda: next(calls, None) is None)
+    outcome = run_training(replace(config, resume=True), stop=lambda: True)
+    assert outcome.interrupted
+    assert (outcome.steps, outcome.seconds) == (learnt.steps, learnt.seconds)
+    said = train._summary(outcome, config)
+    assert f"{learnt.steps} steps" in said
+    assert "last.pt is saved; the same command with --resume goes on." in said
+    assert "Nothing was learnt" not in said
+
+
+def test_the_time_budget_holds_after_an_interruption(play: Path, tmp_path: Path) -> None:
+    """What measuring takes was forgotten: the first pass after --resume ended later by as much."""
+    t = 0.0
+
+    def stop_at(end: float) -> Callable[[], bool]:
+        def stop() -> bool:  # asked 12 times while it reads, at each of 37 steps, and 23 times while it measures
+            nonlocal t
+            t += 1
+            return t >= end
+
+        return stop
+
+    how: dict[str, Any] = {"model": "motion", "batch_size": 4, "val_share": 0.5, "val_gap_s": 0.5, "threads": 1}
+    config = TrainConfig(data=(play,), out=tmp_path / "run", minutes=125 / 60, **how)
+    before = run_training(config, stop=stop_at(85), now=lambda: t)
+    assert before.epochs == 1
+    t = 0.0
+    outcome = run_training(replace(config, resume=True), stop=stop_at(1000), now=lambda: t)
+    assert not outcome.interrupted
+    assert outcome.epochs == 2
+    assert before.seconds + t <= 125
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -85,6 +85,34 @@ def test_two_processes_take_the_step_of_one(play: Path, tmp_path: Path) -> None:
         assert two["state"]["history"][0][column] == pytest.approx(one["state"]["history"][0][column], rel=1e-3)
 
 
+def two(what: str) -> subprocess.CompletedProcess[str]:
+    """Run workers_process.py twice at once."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = str(Path("tests") / "workers_process.py")
+    return subprocess.run([*torchrun, script, what], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+
+
+def test_losses_of_parts_are_those_of_the_whole() -> None:
+    """Means over unequal numbers of ticks, and a spread within each part, made another step of it on two GPUs."""
+    done = two("learn")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("agrees") == 2
+
+
+def test_the_others_wait_as_long_as_the_first_process_is_at_it() -> None:
+    """A coach round of more than half an hour ended the run it was for."""
+    done = two("wait")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("went on") == 2
+
+
+def test_nobody_waits_for_a_first_process_that_is_gone() -> None:
+    """Killed in the middle of a coach round, it must not leave a run that looks alive."""
+    done = two("die")
+    assert done.returncode != 0
+    assert "went on" not in done.stdout
+
+
 def test_a_stopped_run_of_two_goes_on_bit_for_bit(play: Path, tmp_path: Path) -> None:
     """A cluster that takes its machines back must not cost the run, nor change it."""
     whole = train(play, tmp_path / "whole", "--epochs", "3", processes=2)

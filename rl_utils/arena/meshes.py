@@ -69,7 +69,7 @@ def _initialise() -> Any:
     except ImportError as error:
         raise UserError(
             f"The practice arena needs the package rocketsim, which cannot be loaded ({error})",
-            'Install it with `pip install "rlai[arena]"`; it exists for x86-64 processors only',
+            "Run pip install -e '.[arena]' in the clone of this project; it exists for x86-64 processors only",
         ) from error
     from rl_utils.arena.mesh_geometry import build_meshes
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from rl_utils.arena.rollout import Rollout
 from rl_utils.errors import UserError
 
+COMPARED: Final = ("goals", "touches", "own_goals", "seconds")
+"""What is read of each episode."""
 DRAWS: Final = 10_000
 """Of the permutation test and of the bootstrap; both are seeded, so the answer repeats."""
 
@@ -44,12 +46,12 @@ class Earlier:
     Attributes:
         name: Who played.
         situation: How play started.
-        episodes: By seed, as in `Rollout`.
+        episodes: `COMPARED` by seed, as in `Rollout`.
     """
 
     name: str
     situation: str
-    episodes: dict[int, dict[str, Any]]
+    episodes: dict[int, dict[str, float]]
 
 
 def read_score(file: Path) -> Earlier:
@@ -60,12 +62,15 @@ def read_score(file: Path) -> Earlier:
     """
     try:
         table = json.loads(file.read_text())
-        episodes = {int(row["seed"]): row for row in table["per_episode"]}
-        return Earlier(str(table["name"]), str(table["situation"]), episodes)
+        episodes = {int(row["seed"]): {what: float(row[what]) for what in COMPARED} for row in table["per_episode"]}
+        earlier = Earlier(str(table["name"]), str(table["situation"]), episodes)
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror})", "Name a file that --json has written") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} holds no score ({error})", "Name a file that --json has written") from error
+    except (ValueError, KeyError, TypeError):
+        earlier = None
+    if earlier is None or not earlier.episodes:
+        raise UserError(f"{file} holds no score", "Name a file that --json has written")
+    return earlier
 
 
 def compare(rollouts: Sequence[Rollout], earlier: Earlier, what: str) -> Difference:

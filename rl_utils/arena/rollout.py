@@ -22,7 +22,7 @@ from rl_utils.arena.play_pool import play_pool
 from rl_utils.arena.situations import next_seed
 from rl_utils.arena.snapshot import TICK_HZ
 from rl_utils.arena.world import DECISION_TICKS, Events, World
-from rl_utils.config import LookName, TeamName
+from rl_utils.config import ComputeDevice, LookName, TeamName
 from rl_utils.controls import REST, Control
 from rl_utils.interfaces import InputVector, Policy
 
@@ -65,6 +65,7 @@ class PlayerSpec:
         held: 19 values in [0, 1].
         team: Whose car it is; see `Game`. Drivers that see the state play the same in both.
         look: Of the arena, one of `looks.LOOKS`.
+        compute: Where a policy computes; see `checkpoint.playing_device`.
     """
 
     kind: Literal["policy", "article", "expert", "idle", "random", "constant"]
@@ -72,6 +73,7 @@ class PlayerSpec:
     held: tuple[float, ...] = ()
     team: TeamName = "blue"
     look: LookName = "default"
+    compute: ComputeDevice = "auto"
 
 
 class Player(ABC):
@@ -151,7 +153,7 @@ def make_player(spec: PlayerSpec) -> Player:
         assert spec.checkpoint is not None
         from rl_utils.checkpoint import load_arena_policy  # torch is loaded only where a network plays
 
-        policy = load_arena_policy(spec.checkpoint)
+        policy = load_arena_policy(spec.checkpoint, device=spec.compute)
         if policy.sees == "pictures":
             return PolicyPlayer(policy, policy.capture_size, team=spec.team, look=spec.look)
         from rl_utils.arena.policy_driver import open_policy_driver

@@ -18,6 +18,7 @@ from rl_utils.config import ScoreConfig, parse_config
 from rl_utils.console import log, progress
 from rl_utils.controls import BUTTONS
 from rl_utils.errors import UserError, user_errors
+from rl_utils.paths import require_checkpoint
 
 COUNTED: Final = ("goals", "touches", "own_goals")
 
@@ -163,10 +164,14 @@ def _check_comparable(earlier: Earlier, config: ScoreConfig) -> None:
 def _player(config: ScoreConfig) -> tuple[PlayerSpec, str]:
     if config.checkpoint is not None:
         file = config.checkpoint
+        require_checkpoint(file)
         if config.as_shipped:
             spec = PlayerSpec("article", checkpoint=file.absolute(), team=config.team, look=config.look)
             return spec, f"{file}, as shipped"
-        return PlayerSpec("policy", checkpoint=file.absolute(), team=config.team, look=config.look), str(file)
+        who = PlayerSpec(
+            "policy", checkpoint=file.absolute(), team=config.team, look=config.look, compute=config.compute
+        )
+        return who, str(file)
     assert config.driver is not None
     if config.driver == "constant":
         assert config.constant is not None
