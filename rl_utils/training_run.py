@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from rl_utils import __version__
 from rl_utils.checkpoint import Checkpoint, load_checkpoint, load_start, not_written, write_whole
 from rl_utils.coach_rounds import play_round
@@ -109,8 +111,10 @@ def _run(
             config = _settle(config, last, spec, samples, workers)
     config = workers.from_lead(config)
     with workers.lead_first():
-        steps = steps_per_pass(config, samples, workers.count)
         check_playable(config, samples.fps)
+        if workers.leads and (config.coach or config.select == "score") and np.isnan(samples.states).all():
+            logger.warning("None of the recordings is of the practice arena, in which --coach and --select score play")
+        steps = steps_per_pass(config, samples, workers.count)
         if config.coach > state.round:
             _check_coach(config, samples.fps)
         if last is not None:

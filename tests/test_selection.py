@@ -80,10 +80,24 @@ def test_a_run_stopped_while_it_plays_goes_on_as_if_it_had_not_been(tmp_path: Pa
     assert "chosen by its play" in (tmp_path / "part" / "README.md").read_text()
 
 
-def test_what_cannot_be_played_is_said_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", [["--coach", "1"], ["--select", "score"]])
+def test_what_cannot_be_played_is_said_first(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An hour of training must not end in the news that its policy cannot play the arena."""
     play = record_marker_play(tmp_path / "play", 300, fps=25.0)
-    words = [str(play), "--out", str(tmp_path / "run"), "--select", "score", "--val-gap-s", "0.5"]
+    words = [str(play), "--out", str(tmp_path / "run"), *option, "--val-gap-s", "0.5"]
     assert train.main([*words, "--batch-size", "16"]) == 2
     assert "25 fps" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("option", [["--coach", "1"], ["--select", "score"]])
+def test_play_of_something_else_is_pointed_out(
+    option: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody who recorded the game would otherwise get a policy of the arena mixed in, without a word."""
+    play = record_marker_play(tmp_path / "play", 300, fps=30.0)
+    words = [str(play), "--out", str(tmp_path / "run"), "--val-gap-s", "0.5", *option]
+    assert train.main([*words, "--batch-size", "1024"]) == 2, "nothing is learnt here"
+    assert "None of the recordings is of the practice arena" in caplog.text
