@@ -16,6 +16,8 @@ from rl_utils.errors import UserError
 STRETCH_S: Final = 30.0
 """Held-out stretches are about this long where there is enough play: several goals' worth, and few gaps."""
 MAX_STRETCHES: Final = 20
+LEAST_BETWEEN_S: Final = 0.5
+"""To train on between two gaps; where that does not fit, stretches are fewer and longer."""
 
 
 def play_time(
@@ -62,7 +64,8 @@ def split_by_time(
         UserError: The play is too short for that.
     """
     begin, total = time_s[0], time_s[-1] - time_s[0]
-    count = int(np.clip(total * share / STRETCH_S, 1, MAX_STRETCHES))
+    count = min(total * share / STRETCH_S, MAX_STRETCHES)
+    count = max(1, int(min(count, total * (1 - share) / (2 * gap_s + LEAST_BETWEEN_S))))
     period, length = total / count, total * share / count
     chance = np.random.default_rng(seed)
     held_out = np.zeros(len(time_s), bool)

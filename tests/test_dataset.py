@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rl_utils.controls import REST, Control
@@ -57,7 +57,8 @@ def test_held_out_play_is_never_close_to_training(minutes: float, share: float, 
     assert len(borders) <= 40, "whole stretches, not single frames"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
+@example(share=0.796875, gap_s=8.0, fps=15.0, seed=0)  # two stretches would leave nothing between their gaps
 @given(
     share=st.floats(0.01, 0.8),
     gap_s=st.floats(0.0, 10),
