@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PIECE_S: Final = 30.0
 """Play time of one session: between two of them a round can be stopped, and processes have about as many each."""
 FIRST_SEED: Final = 500_000
-SEEDS_PER_ROUND: Final = 20_007
+SEEDS_PER_ROUND: Final = 19_987
 SEEDS_PER_PIECE: Final = 43
 """More starts than a piece can have. Each piece, and each round, begins at another place of the 20 starts that take
 turns (`TRAINING_MIX`): a piece has time for one to five, and all are to be played as often."""

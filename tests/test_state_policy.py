@@ -162,7 +162,7 @@ def test_a_mirrored_state_is_that_of_mirrored_play() -> None:
         np.testing.assert_allclose(mirrored_states(obs[None])[0], mirrored, rtol=2e-3, atol=0.5)
         inputs = chance.random(N_CONTROLS).astype(np.float32)
         inputs[Control.SOUTH] = step in (3, 4, 8, 9)  # a jump and a dodge
-        for i, held in enumerate((inputs, mirror_inputs(inputs))):
+        for i, held in enumerate((inputs, mirror_inputs(inputs, swap_shoulders=True))):
             c = inputs_to_controls(held)
             row = [c.throttle, c.steer, c.pitch, c.yaw, c.roll, c.jump, c.boost, c.handbrake]
             states[i] = engines[i].step({AGENT: np.tile(row, (4, 1))}, {})
