@@ -179,7 +179,7 @@ def send(pad: UInput, *events: tuple[int, int, int]) -> None:
     pad.syn()
 
 
-def until(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+def until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
     """Wait for the kernel or a thread; a generous limit, since the guest shares its CPU."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -15,26 +15,29 @@ from tests.x11_window import ShownWindow, xdotool
 
 pytestmark = pytest.mark.uinput
 
+LIMIT_S = 400.0
+"""It takes 10 s in a guest, and took 76 s in one while the machine below was busy with something else (measured)."""
 
+
+@pytest.mark.timeout(2 * LIMIT_S + 100)
 def test_the_pad_is_changed_while_recording(x_display: str, tmp_path: Path) -> None:
     """The Xbox pad's cable is pulled with boost held, a DualSense follows: two sessions, each true to its own pad."""
     from tests import pads
 
     out = tmp_path / "r"
-    first = pads.make_xpad()
     with (
+        pads.make_xpad() as first,
         ShownWindow("Rocket League", size="640x360") as game,
         running(["collect.py", "--out", str(out), "--until", "150frames"]) as child,
     ):
         xdotool("windowactivate", game.id)
         pads.send(first, (EV_ABS, ABS_RZ, 255), (EV_KEY, BTN_EAST, 1))
-        pads.until(lambda: any(part.stat().st_size > 1_000_000 for part in out.rglob("*.h5*")), "recording", 60)
+        pads.until(lambda: any(part.stat().st_size > 1_000_000 for part in out.rglob("*.h5*")), "recording", LIMIT_S)
         first.close()
         time.sleep(0.5)
-        second = pads.make_dualsense()
-        pads.send(second, (EV_KEY, BTN_WEST, 1), (EV_ABS, ABS_X, 0))  # square, in a DualSense's codes
-        stdout, stderr = child.communicate(timeout=120)
-        second.close()
+        with pads.make_dualsense() as second:
+            pads.send(second, (EV_KEY, BTN_WEST, 1), (EV_ABS, ABS_X, 0))  # square, in a DualSense's codes
+            stdout, stderr = child.communicate(timeout=LIMIT_S)
         assert child.returncode == 0, stderr
     assert "another gamepad or game is there now" in stdout
     held = {profile: REST.copy() for profile in ("xpad", "playstation")}
