@@ -27,7 +27,7 @@ FIRST_SEED: Final = 500_000
 SEEDS_PER_ROUND: Final = 19_987
 SEEDS_PER_PIECE: Final = 43
 """More starts than a piece can have. Each piece, and each round, begins at another place of the 20 starts that take
-turns (`TRAINING_MIX`): a piece has time for one to five, and all are to be played as often."""
+turns (`TRAINING_MIX`): a piece has time for a few, and all are to be played as often."""
 SITUATION: Final = "training"
 
 

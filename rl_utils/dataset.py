@@ -16,7 +16,7 @@ from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Source
 from rl_utils.metrics import CHANGE
 from rl_utils.recordings import Recording
-from rl_utils.split import play_time, split_by_time
+from rl_utils.split import least_gap_s, play_time, split_by_time
 from rl_utils.takeover import is_let_go
 
 RATE_TOLERANCE: Final = 0.1
@@ -100,7 +100,7 @@ def make_samples(
     action_shift_ms: float,
     seed: int,
     weights: Weights = Weights(),  # frozen
-    reach_s: float = 0.5,
+    reach_s: float = 0.0,
 ) -> Samples:
     """Decide what is learnt from each moment, how often, and which moments are held out.
 
@@ -140,8 +140,7 @@ def make_samples(
             "Nothing to learn from: the recordings hold only a policy's own driving",
             "Record yourself, relabelled play or takeovers; --policy-weight 1 learns from a policy",
         )
-    # A training stack reaches back and its target ahead: neither may touch what is held out.
-    gap_s = max(val_gap_s, abs(action_shift_ms) / 1e3 + reach_s)
+    gap_s = least_gap_s(val_gap_s, action_shift_ms=action_shift_ms, reach_s=reach_s)
     time_s = play_time(times, firsts, period, usable)
     if val_share:
         train, held_out = split_by_time(time_s, share=val_share, gap_s=gap_s, seed=seed)

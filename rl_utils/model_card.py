@@ -8,9 +8,11 @@ from typing import Any
 
 from rl_utils.checkpoint import Checkpoint, write_whole
 from rl_utils.metrics import as_markdown
+from rl_utils.model import reach_s
 from rl_utils.preprocess import PreprocessSpec
 from rl_utils.press_metrics import controls_csv, presses_markdown
 from rl_utils.selection import GOALS, TOUCHES
+from rl_utils.split import least_gap_s
 from rl_utils.state_input import StateSpec
 
 _CARD = """# A policy for Rocket League: {name}
@@ -36,7 +38,7 @@ Fingerprint (SHA-256 of inputs and times): `{fingerprint}`
 
 ## Held-out play
 
-{held_out:,} frames from whole stretches of time that training never came within {gap:g} s of. Loss ({loss_name})
+{held_out:,} frames from {apart}. Loss ({loss_name})
 {loss:.4f} after pass {epoch}; buttons right {buttons:.1%}, axes within 5 % {axes:.1%}, all 19 right {all_right:.1%}
 (repeating the last inputs: {copy_buttons:.1%}, {copy_axes:.1%}, {copy_all:.1%}; it cannot play).
 
@@ -113,7 +115,7 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         ),
         fingerprint=data["sha256"],
         held_out=held_out["samples"],
-        gap=training["settings"]["val_gap_s"],
+        apart=_apart(checkpoint, training["settings"]),
         loss_name=training["settings"]["loss"],
         loss=metrics["loss"],
         epoch=metrics["epoch"],
@@ -130,6 +132,15 @@ def model_card(checkpoint: Checkpoint, file: str) -> str:
         chosen=_chosen(metrics.get("arena", {}), training["settings"]),
         memory=f"{ages[-1]} ms" if ages else "the one moment it sees",
     )
+
+
+def _apart(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> str:
+    began = f" (what {settings['init']} learnt before is not known here)" if settings.get("init") else ""
+    if settings["hold_out"]:
+        return f"recordings of which training never saw any{began}"
+    reach = reach_s(checkpoint.model_name, checkpoint.fps)
+    gap = least_gap_s(settings["val_gap_s"], action_shift_ms=settings["action_shift_ms"], reach_s=reach)
+    return f"whole stretches of time that training never came within {gap:g} s of{began}"
 
 
 def _pictures(spec: PreprocessSpec, ages: Sequence[str]) -> str:

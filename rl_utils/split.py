@@ -18,6 +18,8 @@ STRETCH_S: Final = 30.0
 MAX_STRETCHES: Final = 20
 LEAST_BETWEEN_S: Final = 0.5
 """To train on between two gaps; where that does not fit, stretches are fewer and longer."""
+LEAST_REACH_S: Final = 0.5
+"""Kept between what is learnt and what is held out even by a policy that sees one moment and answers for it."""
 
 
 def play_time(
@@ -81,6 +83,17 @@ def split_by_time(
             "Record more, or lower --val-gap-s",
         )
     return train, held_out
+
+
+def least_gap_s(wanted_s: float, *, action_shift_ms: float, reach_s: float) -> float:
+    """What lies between what is learnt and what is held out, in s: no sample's looks and answers touch both.
+
+    Args:
+        wanted_s: By --val-gap-s.
+        action_shift_ms: How much later an answer is than its picture (negative: earlier).
+        reach_s: How far what is seen of a moment reaches back, and what is learnt from it ahead, together.
+    """
+    return max(wanted_s, abs(action_shift_ms) / 1e3 + max(LEAST_REACH_S, reach_s))
 
 
 def least_play_s(*, share: float, gap_s: float, fps: float) -> float:

@@ -33,7 +33,7 @@ from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import StepSchedule, TimeSchedule, steps_per_pass
 from rl_utils.selection import check_playable
 from rl_utils.speed import settle
-from rl_utils.split import STRETCH_S, least_play_s
+from rl_utils.split import STRETCH_S, least_gap_s, least_play_s
 from rl_utils.state_input import StateSpec, StateStore
 from rl_utils.trainer import Trainer
 from rl_utils.training_log import NoLog, TrainingLog
@@ -61,9 +61,6 @@ MAY_CHANGE: Final = frozenset(
 )
 """Settings that a resumed run may change: they do not decide what is learnt from which batch. (Where the data lies
 may change, what it is may not.) With more --epochs or --minutes the schedule is stretched."""
-
-LEAST_REACH_S: Final = 0.5
-"""Between what is learnt and what is held out, on top of --action-shift-ms, whatever --val-gap-s."""
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +207,7 @@ def _samples_of(config: TrainConfig, recordings: list[Recording]) -> Samples:
         action_shift_ms=config.action_shift_ms,
         seed=config.seed,
         weights=Weights(config.policy_weight, config.takeover_weight, config.pre_takeover_weight, config.change_weight),
-        reach_s=max(LEAST_REACH_S, reach_s(config.model, min(recording.fps for recording in recordings))),
+        reach_s=reach_s(config.model, min(recording.fps for recording in recordings)),
     )
 
 
@@ -314,13 +311,13 @@ def _check_coach(config: TrainConfig, fps: float) -> None:
     share, played = config.val_share, 60 * config.coach_minutes
     if config.hold_out or played * share >= STRETCH_S:
         return
-    reach = max(LEAST_REACH_S, reach_s(config.model, fps)) + abs(config.action_shift_ms) / 1e3
-    gap = max(config.val_gap_s, reach)
+    reach = reach_s(config.model, fps)
+    gap = least_gap_s(config.val_gap_s, action_shift_ms=config.action_shift_ms, reach_s=reach)
     least = math.ceil(least_play_s(share=share, gap_s=gap, fps=fps) / 0.6) / 100
     if config.coach_minutes < least:
         raise UserError(
             f"--coach-minutes {config.coach_minutes:g} is too short to hold {share:.0%} out with {gap:g} s between",
-            f"Use at least {least:g}" + (", or lower --val-gap-s" if config.val_gap_s > reach else ""),
+            f"Use at least {least:g}" + (", or lower --val-gap-s" if gap == config.val_gap_s else ""),
         )
 
 

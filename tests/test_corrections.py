@@ -48,6 +48,7 @@ def test_a_run_begins_with_the_weights_it_is_given(play: Path, first: Path, tmp_
     moved = [n for n in given if "running" not in n and "num_batches" not in n and not np.allclose(given[n], found[n])]
     assert not moved
     assert best.metrics["epoch"] == 2, "held-out play that was learnt before cannot say which pass is best"
+    assert "learnt before is not known here" in (tmp_path / "on" / "README.md").read_text()
 
 
 def test_learning_on_keeps_the_network_as_it_was_made(play: Path, tmp_path: Path) -> None:

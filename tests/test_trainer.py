@@ -224,6 +224,7 @@ def test_a_run_folder_explains_itself(play: Path, tmp_path: Path) -> None:
     card = (run / "README.md").read_text()
     for expected in ("offline only", "Fingerprint", "| left_x | error |", "| button | presses |", "360", "160x90"):
         assert expected in card
+    assert "never came within 0.5 s of" in card, "however small --val-gap-s is"
     spec = replace(fovea_spec(30), masks=((40, 0, 20, 9),))
     other = " ".join(model_card(replace(load_checkpoint(run / "best.pt"), spec=spec), "best.pt").split())
     assert "and of each a part a second time, 2.4 times as large: 29% to 71% of the width and 36% to 78% of" in other
@@ -309,6 +310,7 @@ def test_sessions_that_are_held_out_are_not_learnt(play: Path, tmp_path: Path) -
     best = load_checkpoint(tmp_path / "run" / "best.pt")
     assert best.data["samples"] == 360 + 90
     assert best.metrics["held_out"]["samples"] == 90
+    assert "90 frames from recordings of which training never saw any" in (tmp_path / "run" / "README.md").read_text()
     with pytest.raises(UserError, match="to be learnt from and held out"):
         train(play, tmp_path / "both", hold_out=(play,))
 
