@@ -631,7 +631,8 @@ class ScoreConfig:
     workers: int = 0
     """Processes; 0 takes one per core. The result does not depend on it."""
     compute: ComputeDevice = "auto"
-    """Where the network computes: auto takes a GPU only for networks that are too large for one core (temporal)."""
+    """Where the network computes: auto takes a GPU only for networks that are too large for one core (temporal);
+    with --as-shipped always on the CPU."""
     json: Path | None = None
     """Also write the result here."""
     against: Path | None = None

@@ -20,7 +20,7 @@ from rl_utils.arena.mapping import inputs_to_controls
 from rl_utils.arena.obs_layout import OBS_NAMES, observe
 from rl_utils.arena.observations import BallCarObs
 from rl_utils.arena.policy_driver import open_policy_driver
-from rl_utils.arena.rollout import PlayerSpec
+from rl_utils.arena.rollout import PlayerSpec, make_player
 from rl_utils.arena.score import score
 from rl_utils.arena.world import AGENT, World
 from rl_utils.batches import mirror_inputs
@@ -30,6 +30,7 @@ from rl_utils.data_batcher import BatchSaver
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Frame, FrameInfo, Inputs, PadInfo, Source
 from rl_utils.model import build_network, default_arguments, input_spec
+from rl_utils.network import Network
 from rl_utils.policy import StatePolicy
 from rl_utils.recordings import open_recordings
 from rl_utils.state_features import FEATURES, StateFeatures
@@ -214,6 +215,19 @@ def _turned_start(seed: int) -> Any:
     state.ball = state.ball.inverted()
     state.tick_count = 0
     return state
+
+
+def test_it_computes_where_it_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who scores on a GPU means all that plays, also what is opened as a driver."""
+    asked: list[str] = []
+
+    def place(name: str, network: Network) -> torch.device:
+        asked.append(name)
+        return torch.device("cpu")
+
+    monkeypatch.setattr("rl_utils.checkpoint.playing_device", place)
+    make_player(PlayerSpec("policy", checkpoint=run / "best.pt", compute="cuda"))
+    assert set(asked) == {"cuda"}
 
 
 def test_rates_that_do_not_fit_are_told(run: Path, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def make_player(spec: PlayerSpec) -> Player:
             return PolicyPlayer(policy, policy.capture_size, team=spec.team, look=spec.look)
         from rl_utils.arena.policy_driver import open_policy_driver
 
-        return DriverPlayer(open_policy_driver(spec.checkpoint))
+        return DriverPlayer(open_policy_driver(spec.checkpoint, compute=spec.compute))
     if spec.kind == "article":
         assert spec.checkpoint is not None
         from rl_utils.article_play import load_article_policy
