@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
@@ -14,28 +14,38 @@ from rl_utils.arena.obs_layout import observe
 from rl_utils.arena.renderer import Renderer
 from rl_utils.arena.snapshot import TICK_HZ
 from rl_utils.arena.world import DECISION_TICKS
-from rl_utils.config import ComputeDevice
 from rl_utils.controls import REST, Control
 from rl_utils.errors import UserError
 from rl_utils.images import shrink_to_rgb
 from rl_utils.interfaces import InputVector, Policy
 
+if TYPE_CHECKING:
+    from rl_utils.policy import NetworkPolicy, StatePolicy
+
 DECISION_HZ: Final = TICK_HZ // DECISION_TICKS
 
 
-def open_policy_driver(checkpoint: Path, *, compute: ComputeDevice = "auto") -> Driver:
+def open_policy_driver(checkpoint: Path) -> Driver:
     """A driver from a checkpoint of either kind.
-
-    Args:
-        checkpoint: Of a policy that sees pictures, or the state.
-        compute: Where its network computes; see `checkpoint.playing_device`.
 
     Raises:
         UserError: The checkpoint cannot be used, or was trained at a rate that does not divide 30 Hz.
     """
     from rl_utils.checkpoint import load_arena_policy  # torch is loaded only where a network plays
 
-    policy = load_arena_policy(checkpoint, device=compute)
+    return policy_driver(load_arena_policy(checkpoint), checkpoint)
+
+
+def policy_driver(policy: NetworkPolicy | StatePolicy, checkpoint: Path) -> Driver:
+    """A driver from a policy that is open already.
+
+    Args:
+        policy: Sees pictures, or the state.
+        checkpoint: Where it comes from, for messages.
+
+    Raises:
+        UserError: It was trained at a rate that does not divide 30 Hz.
+    """
     if policy.fps <= 0 or DECISION_HZ % policy.fps:
         raise UserError(
             f"{checkpoint} was trained at {policy.fps:g} fps, which does not divide the {DECISION_HZ} Hz of drivers",

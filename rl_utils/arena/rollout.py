@@ -156,9 +156,9 @@ def make_player(spec: PlayerSpec) -> Player:
         policy = load_arena_policy(spec.checkpoint, device=spec.compute)
         if policy.sees == "pictures":
             return PolicyPlayer(policy, policy.capture_size, team=spec.team, look=spec.look)
-        from rl_utils.arena.policy_driver import open_policy_driver
+        from rl_utils.arena.policy_driver import policy_driver
 
-        return DriverPlayer(open_policy_driver(spec.checkpoint, compute=spec.compute))
+        return DriverPlayer(policy_driver(policy, spec.checkpoint))
     if spec.kind == "article":
         assert spec.checkpoint is not None
         from rl_utils.article_play import load_article_policy
