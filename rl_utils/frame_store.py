@@ -162,13 +162,14 @@ class FrameStore:
             self.file.write(slot - len(self._ready), planes)
 
     def _decode(self, indices: Indices) -> list[NDArray[np.uint8]]:
-        """`Planes` of pictures at model size, in the order of `indices` (ascending)."""
+        """`Planes` of pictures at model size, in the order of `indices`, which may lead from one recording back to another."""
         owners = np.searchsorted(self._starts, indices, side="right") - 1
-        pictures = []
+        pictures: dict[int, NDArray[np.uint8]] = {}
         for owner in np.unique(owners).tolist():
-            members = indices[owners == owner] - self._starts[owner]
-            pictures += [shrink(frame, self.spec) for frame in self._recordings[owner].read_frames(members)]
-        return pictures
+            places = np.flatnonzero(owners == owner)
+            frames = self._recordings[owner].read_frames(indices[places] - self._starts[owner])
+            pictures.update(zip(places.tolist(), (shrink(frame, self.spec) for frame in frames), strict=True))
+        return [pictures[place] for place in range(len(indices))]
 
     def stacks(self, indices: Indices, firsts: Indices) -> NDArray[np.uint8]:
         """What a network sees at some moments, exactly as `preprocess.History` would have shown it.

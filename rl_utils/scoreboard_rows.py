@@ -66,7 +66,8 @@ class Training:
             return [*self.fixed, "--epochs", str(config.article_epochs)]
         if self.fixed:
             return list(self.fixed)
-        options = [*self.without, "--epochs", str(config.epochs * self.share)]
+        # Whoever has little play overfits first; to stop there would cut its course of the learning rate short.
+        options = [*self.without, "--epochs", str(config.epochs * self.share), "--patience", "0"]
         if self.after is not None:
             options += ["--coach", str(config.coach), "--coach-minutes", f"{config.coach_minutes:g}"]
         return options

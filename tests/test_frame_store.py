@@ -62,6 +62,21 @@ def test_training_sees_what_play_sees(tmp_path: Path) -> None:
             np.testing.assert_array_equal(store.stacks(index, np.zeros(150, np.int64)), played[index])
 
 
+@pytest.mark.parametrize("cached", [30, 100, 150, 200])
+def test_ours_beside_the_articles(tmp_path: Path, cached: int) -> None:
+    """The article's pictures are made ready first, wherever they stand: none may land under another moment."""
+    ours = record_marker_play(tmp_path, 100)
+    write_article_file(tmp_path / "article", *marker_play(100, size=(320, 180), seed=1))
+    recordings = open_recordings([ours, tmp_path / "article"])
+    assert [recording.is_article for recording in recordings] == [False, True]
+    own = [History(SPEC).push(recording.frame(i)) for recording in recordings for i in range(100)]
+    frame_bytes = 3 * SPEC.width * SPEC.height
+    with loaded(recordings, tmp_path, cache_bytes=cached * frame_bytes, disk_bytes=10**9) as store:
+        assert store.ready_share == 1
+        index = np.arange(200)
+        np.testing.assert_array_equal(store.stacks(index, index), np.stack(own))
+
+
 def open_files(folder: Path) -> list[str]:
     """Files without a name in a folder that this process has open."""
     targets = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]

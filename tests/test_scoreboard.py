@@ -117,7 +117,7 @@ def test_everything_is_paired_with_what_it_needs() -> None:
     assert {row.training for row in ROWS if row.training} <= set(TRAININGS)
     assert {training.after for training in TRAININGS.values() if training.after} <= set(TRAININGS)
     config = ScoreboardConfig(out=Path("board"), epochs=3)
-    assert TRAININGS["quarter"].options(config) == ["--epochs", "12"], "as many steps as with all of the play"
+    assert TRAININGS["quarter"].options(config) == ["--epochs", "12", "--patience", "0"], "as many steps as with all"
     more = dataclasses.replace(config, article_epochs=25)
     assert TRAININGS["article"].options(more)[-2:] == ["--epochs", "25"]
 
