@@ -162,7 +162,7 @@ class FrameStore:
             self.file.write(slot - len(self._ready), planes)
 
     def _decode(self, indices: Indices) -> list[NDArray[np.uint8]]:
-        """`Planes` of pictures at model size, in the order of `indices`, which may lead from one recording back to another."""
+        """`Planes` of pictures at model size, in the order of `indices`, whatever that is across recordings."""
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         pictures: dict[int, NDArray[np.uint8]] = {}
         for owner in np.unique(owners).tolist():

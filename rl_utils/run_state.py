@@ -63,6 +63,7 @@ class RunState:
         round_epoch: Passes done when the present training began.
         round_step: Steps done then.
         round_seconds: Seconds done then.
+        reading_s: What reading took before the present training, where time counts and reading is a part of it.
         measuring_s: What the last measurement of held-out play took for each moment; 0 where time does not count.
     """
 
@@ -79,6 +80,7 @@ class RunState:
     round_epoch: int = 0
     round_step: int = 0
     round_seconds: float = 0.0
+    reading_s: float = 0.0
     measuring_s: float = 0.0
 
     def next_round(self, *, keep_best: bool) -> None:
@@ -90,6 +92,7 @@ class RunState:
         best = self.best if keep_best else {}
         self.round += 1
         self.round_epoch, self.round_step, self.round_seconds = self.epoch, self.step, self.seconds
+        self.reading_s = 0.0
         self.batch, self.stale, self.best, self.sums, self.counts = 0, 0, best, {}, {}
 
     def add(self, **values: float) -> None:

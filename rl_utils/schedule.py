@@ -87,35 +87,48 @@ class StepSchedule:
 class TimeSchedule:
     """A run of a known length in time, however fast the machine is.
 
-    The budget includes reading the recordings. What the last validation will take is set aside.
+    The budget includes reading the recordings, once: a resumed run gets what is left of its training, and reading again
+    is beside it. What the last validation will take is set aside.
 
     Args:
         budget_s: Wall time of the whole run.
         highest: The highest learning rate.
         spent_s: Training time of earlier parts of the run (resumed).
         made: When the budget began to run, by `now`.
+        read_s: What reading took at first (resumed); None: the time from `made` until training begins.
         now: The clock, in seconds.
     """
 
     VIRTUAL_STEPS: Final = 100_000
 
     def __init__(
-        self, budget_s: float, highest: float, *, spent_s: float, made: float, now: Callable[[], float]
+        self,
+        budget_s: float,
+        highest: float,
+        *,
+        spent_s: float,
+        made: float,
+        read_s: float | None = None,
+        now: Callable[[], float],
     ) -> None:
         self._highest = highest
         self._now = now
         self._budget = budget_s
         self._spent = spent_s
         self._made = made
+        self._read_s = read_s
         self._began: float | None = None
         self._end = 0.0
         self.validation_s = 0.0
 
-    def begin(self) -> None:
-        """Training begins now: what reading took is gone."""
+    def begin(self) -> float:
+        """Training begins now; returns `read_s`, which is gone."""
         self._began = self._now()
-        left = self._budget - (self._began - self._made) - self._spent
-        self._end = self._began + max(left, MIN_TRAINING_SHARE * self._budget if not self._spent else 0.0)
+        if self._read_s is None:
+            self._read_s = self._began - self._made
+        training = max(self._budget - self._read_s, MIN_TRAINING_SHARE * self._budget)
+        self._end = self._began + max(0.0, training - self._spent)
+        return self._read_s
 
     def pause(self, seconds: float) -> None:
         """What just happened for so long was beside the budget."""

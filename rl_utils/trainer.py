@@ -140,7 +140,7 @@ class Trainer:
     def learn_from(
         self, samples: Samples, store: FrameStore | FrameStores, schedule: StepSchedule | TimeSchedule
     ) -> None:
-        """Go on from the averaged weights with more to learn from.
+        """Go on from the averaged weights with more to learn from; from now on, a resumed run begins here.
 
         Args:
             samples: Old and new.
@@ -150,6 +150,8 @@ class Trainer:
         self._schedule = schedule
         self._network.load_state_dict(self._average.network.state_dict())
         self._learn_from(samples, store)
+        # Before best.pt is another: a run that resumed in front of the round would play it with what learnt from it.
+        self._save(LAST)
 
     def run(self, stop: Callable[[], bool], progress: Progress) -> Outcome:
         """Train until the schedule ends, nothing improves any more, or `stop()` is true.
@@ -158,7 +160,7 @@ class Trainer:
             UserError: The loss is no longer a number, or the disk is full.
         """
         if isinstance(self._schedule, TimeSchedule):
-            self._schedule.begin()
+            self.state.reading_s = self._schedule.begin()
             self._schedule.validation_s = self.state.measuring_s * len(self._held_out)
         self._turn = self._next_turn(stop=False)
         while not self._finished():

@@ -120,7 +120,8 @@ def _run(
     if workers.leads:
         save_config(config, config.out / "config.toml")
         logger.info("Settings are in %s", config.out / "config.toml")
-    schedule = _schedule(config, state, steps, made=began, now=now)
+    read_s = state.reading_s if last is not None else None
+    schedule = _schedule(config, state, steps, made=began, read_s=read_s, now=now)
     with FrameStores(spec) as stores:
         if not _read_pictures(stores, recordings, config, workers, stop):
             return Outcome(Ending.INTERRUPTED, state.epoch, state.step, state.seconds, state.best)
@@ -212,7 +213,13 @@ def _samples_of(config: TrainConfig, recordings: list[Recording]) -> Samples:
 
 
 def _schedule(
-    config: TrainConfig, state: RunState, steps: int, *, made: float, now: Callable[[], float]
+    config: TrainConfig,
+    state: RunState,
+    steps: int,
+    *,
+    made: float,
+    read_s: float | None = None,
+    now: Callable[[], float],
 ) -> StepSchedule | TimeSchedule:
     """Of the training that the state is in.
 
@@ -226,7 +233,7 @@ def _schedule(
         return StepSchedule(epochs * steps, highest, first=state.round_step)
     share = weight / sum(weights)
     spent = state.seconds - state.round_seconds
-    return TimeSchedule(60 * config.minutes * share, highest, spent_s=spent, made=made, now=now)
+    return TimeSchedule(60 * config.minutes * share, highest, spent_s=spent, made=made, read_s=read_s, now=now)
 
 
 def _round_folder(config: TrainConfig, number: int) -> Path:

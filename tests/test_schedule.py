@@ -97,6 +97,12 @@ def test_a_resumed_budget_goes_on_where_it_was() -> None:
     assert schedule.progress(0) == pytest.approx(118 / 238, abs=0.01)
     clock.t += 121
     assert schedule.progress(0) == 1
+    slow = TimeSchedule(240, 1e-3, spent_s=60, made=clock.t, read_s=40, now=clock)
+    clock.t += 500  # reading again
+    slow.begin()
+    assert slow.progress(0) == pytest.approx(60 / 198, abs=0.01), "of 240 s, reading took 40 once, and saving takes 2"
+    clock.t += 139
+    assert slow.progress(0) == 1
     used_up = TimeSchedule(240, 1e-3, spent_s=240, made=clock.t, now=clock)
     used_up.begin()
     assert used_up.progress(0) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ from rl_utils.model import build_network, default_arguments, input_spec
 from rl_utils.network import Network
 from rl_utils.policy import StatePolicy
 from rl_utils.recordings import open_recordings
+from rl_utils.run_state import LAST
 from rl_utils.state_features import FEATURES, StateFeatures
 from rl_utils.state_input import StateHistory, StateSpec, StateStore, mirrored_states, state_spec
+from rl_utils.trainer import Trainer
 from tests.learning_data import record_marker_play
 
 import eval as eval_script  # isort: skip  # the script of that name
@@ -126,6 +129,35 @@ def test_a_run_goes_on_and_learns_from_its_coach(run: Path, tmp_path: Path) -> N
     assert sum(len(recording) for recording in played) == 180
     assert all(recording.has_labels and recording.state is not None for recording in played)
     assert load_checkpoint(out / "last.pt").data["samples"] == load_checkpoint(run / "last.pt").data["samples"] + 180
+
+
+def test_a_run_that_broke_off_after_a_round_does_not_play_it_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then best.pt may have learnt from that round: played anew by it, the run would be another one."""
+    data = str(run.parent / "play")
+    settings = ["--model", "state", "--batch-size", "128", "--threads", "1", "--epochs", "2", "--coach", "1"]
+    settings += ["--coach-minutes", "0.1"]
+    assert train.main([data, "--out", str(tmp_path / "whole"), *settings]) == 0
+    broken = tmp_path / "broken"
+
+    def full(trainer: Trainer, name: str, save: Callable[[Trainer, str], None] = Trainer._save) -> None:
+        if name == LAST and trainer.state.epoch > trainer.state.round_epoch and trainer.state.round == 1:
+            raise UserError("the disk is full", "Free some space")
+        save(trainer, name)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Trainer, "_save", full)
+        assert train.main([data, "--out", str(broken), *settings]) == 2
+    assert load_checkpoint(broken / "best.pt").data["samples"] > load_checkpoint(run / "best.pt").data["samples"]
+    (played,) = (broken / "coach").rglob("*.h5")
+    monkeypatch.setattr("rl_utils.training_run.play_round", lambda *_, **__: pytest.fail("the round is played again"))
+    assert train.main([data, "--out", str(broken), *settings, "--resume"]) == 0
+    assert played.exists()
+    whole, resumed = (load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "broken"))
+    assert whole.data["sha256"] == resumed.data["sha256"]
+    for name, weights in whole.weights.items():
+        assert torch.equal(weights, resumed.weights[name]), name
 
 
 def test_training_sees_what_driving_sees(run: Path) -> None:
