@@ -344,6 +344,8 @@ class TrainConfig:
         )
         _require(self.accumulate >= 1, f"--accumulate {self.accumulate} is too small", "Choose at least 1")
         _require(self.lr > 0, f"--lr {self.lr:g} is not a learning rate", "Use more than 0")
+        _require(self.clip > 0, f"--clip {self.clip:g} would let nothing be learnt", "Use more than 0; inf is no limit")
+        _require(self.weight_decay >= 0, f"--weight-decay {self.weight_decay:g} is negative", "Use 0 or more")
         _require(0 < self.val_share <= 0.9, f"--val-share {self.val_share:g} is out of range", "Choose 0.01 to 0.9")
         _require(0 <= self.seed < 2**32, f"--seed {self.seed} is out of range", f"Choose 0 to {2**32 - 1}")
         _require(0 <= self.threads <= 1024, f"--threads {self.threads} is out of range", "Choose 0 to 1024")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_utils.arena.obs_layout import OBS_NAMES
+from rl_utils.copies import refuse_copies
 from rl_utils.errors import UserError
 from rl_utils.interfaces import Flag, Source
 from rl_utils.metrics import CHANGE
@@ -27,7 +28,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Weights:
-    """How often moments of a drive are learnt from, by who held the pad; a person's own play and labels count once.
+    """How often moments of a drive are learnt from, by who held the pad; a person's own play counts once.
 
     Attributes:
         policy: Driven by a policy, and not labelled. 0: left out.
@@ -118,9 +119,9 @@ def make_samples(
         reach_s: How far what is seen of a moment reaches back, and what is learnt from it ahead, together.
 
     Raises:
-        UserError: The recordings differ in rate, or hold too little.
+        UserError: The recordings differ in rate, hold the same play twice, or too little.
     """
-    _refuse_copies(recordings)
+    refuse_copies(recordings)
     fps = _common_rate(recordings)
     offsets = np.concatenate([[0], np.cumsum([len(r) for r in recordings])])
     times = np.concatenate([r.timestamps_ns for r in recordings])
@@ -178,9 +179,9 @@ def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording
         recordings: All of them.
 
     Raises:
-        UserError: They differ in rate, or one is a part of another.
+        UserError: They differ in rate, or hold the same play.
     """
-    _refuse_copies(recordings)
+    refuse_copies(recordings)
     offset = len(first.targets)
     return Samples(
         targets=np.concatenate([first.targets, second.targets]),
@@ -204,17 +205,6 @@ def known_states(recording: Recording) -> NDArray[np.float32]:
     return recording.state[:, [recording.state_names.index(name) for name in OBS_NAMES]]
 
 
-def _refuse_copies(recordings: Sequence[Recording]) -> None:
-    names = {recording.name for recording in recordings}
-    for recording in recordings:
-        original = recording.meta.get("trimmed_from")
-        if original in names:
-            raise UserError(
-                f"{recording.name} is a part of {original}: what is held out of one would be learnt from the other",
-                "Name only one of the two",
-            )
-
-
 def _common_rate(recordings: Sequence[Recording]) -> float:
     rates = [r.fps for r in recordings]
     if max(rates) > (1 + RATE_TOLERANCE) * min(rates):
@@ -234,7 +224,7 @@ def _segment_firsts(recording: Recording) -> Indices:
 
 
 def _weights(recording: Recording, weights: Weights) -> NDArray[np.float64]:
-    """(N,): how often each moment is to be learnt from. A label is right whoever drove."""
+    """(N,): how often each moment is to be learnt from. A label is right whoever drove, and before a takeover, too."""
     taken = recording.source == Source.TAKEOVER
     weight = np.where(taken, weights.takeover, 1.0)
     if not recording.has_labels:

@@ -98,6 +98,11 @@ class FrameStore:
         """Memory that it holds."""
         return self._ready.nbytes
 
+    @property
+    def file_bytes(self) -> int:
+        """Room on the disk that it takes."""
+        return (len(self._to_load) - len(self._ready)) * self._frame_bytes
+
     def _plan(self, cache_bytes: int, disk_bytes: int) -> tuple[Indices, Indices]:
         """Which pictures to hold in memory and which in the file: the article's first, as they are slow to decode."""
         room = cache_bytes // self._frame_bytes
@@ -273,6 +278,11 @@ class FrameStores:
     def ready_bytes(self) -> int:
         """Memory that they hold."""
         return sum(store.ready_bytes for store in self._stores)
+
+    @property
+    def file_bytes(self) -> int:
+        """Room on the disk that they take."""
+        return sum(store.file_bytes for store in self._stores)
 
     def stacks(self, indices: Indices, firsts: Indices) -> NDArray[Any]:
         """As `FrameStore.stacks`, or `StateStore.stacks`."""

@@ -120,10 +120,11 @@ class BalancedLoss:
 
     Args:
         targets: (N, 19) float32, all that is learnt from; gives the weights.
+        often: (N,) float64, how often each of them is; None: alike.
     """
 
-    def __init__(self, targets: NDArray[np.float32]) -> None:
-        share = targets[:, BUTTONS].mean(axis=0, dtype=np.float64)
+    def __init__(self, targets: NDArray[np.float32], often: NDArray[np.float64] | None = None) -> None:
+        share = np.average(targets[:, BUTTONS].astype(np.float64), axis=0, weights=often)
         ratio = np.divide(1 - share, share, out=np.ones(N_BUTTONS), where=share > 0)
         self.press_weight = torch.from_numpy(np.sqrt(ratio).clip(1, MAX_PRESS_WEIGHT).astype(np.float32))
 
@@ -186,13 +187,16 @@ def plan_loss(
     return places + float(shares[1]) * loss(said.ticks[later], following[later]).total
 
 
-def make_loss(name: str, targets: NDArray[np.float32], workers: Workers = ALONE) -> LossFunction:
+def make_loss(
+    name: str, targets: NDArray[np.float32], workers: Workers = ALONE, *, often: NDArray[np.float64] | None = None
+) -> LossFunction:
     """The loss of that name.
 
     Args:
         name: "balanced" or "article".
         targets: (N, 19) float32, all that is learnt from.
         workers: The processes that each have a part of every batch, and all measure it.
+        often: (N,) float64, how often each target is learnt; None: alike.
 
     Raises:
         UserError: There is no such loss.
@@ -200,5 +204,5 @@ def make_loss(name: str, targets: NDArray[np.float32], workers: Workers = ALONE)
     if name == "article":
         return article_loss if workers.count == 1 else partial(article_loss, workers=workers)
     if name == "balanced":
-        return BalancedLoss(targets)
+        return BalancedLoss(targets, often)
     raise UserError(f"There is no loss called {name}", "Choose balanced or article")

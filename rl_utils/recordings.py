@@ -140,13 +140,16 @@ class Recording:
         self.close()
 
 
-def open_recordings(paths: Iterable[Path], *, pad_profile: str = PLAYSTATION.name) -> list[Recording]:
+def open_recordings(
+    paths: Iterable[Path], *, pad_profile: str = PLAYSTATION.name, leave_out: Path | None = None
+) -> list[Recording]:
     """Open everything that `paths` name, each session once, sorted by path within each of `paths`.
 
     Args:
         paths: Session folders, folders of them at any depth, folders of the article's files, or batch files.
         pad_profile: Name of the `controls.PadProfile` behind the article's files. The article read evdev names, which
             mean other positions on other pads.
+        leave_out: A folder below one of `paths` that is passed by: a run's own, whose play is no recording of yours.
 
     Raises:
         UserError: A path is missing or holds no recording, or a file is no whole batch file of this format.
@@ -156,7 +159,7 @@ def open_recordings(paths: Iterable[Path], *, pad_profile: str = PLAYSTATION.nam
     recordings: list[Recording] = []
     seen: set[Path] = set()
     for path in paths:
-        found = list(_batch_files(path))
+        found = list(_batch_files(path, leave_out and leave_out.resolve()))
         for folder, files in found:
             fresh = [file for file in files if file.resolve() not in seen]
             seen.update(file.resolve() for file in fresh)
@@ -165,7 +168,7 @@ def open_recordings(paths: Iterable[Path], *, pad_profile: str = PLAYSTATION.nam
     return recordings
 
 
-def _batch_files(path: Path) -> Iterator[tuple[Path, list[Path]]]:
+def _batch_files(path: Path, leave_out: Path | None) -> Iterator[tuple[Path, list[Path]]]:
     """Yield (what to call the recording, its batch files in order)."""
     require_data(path)
     if path.is_file():
@@ -176,8 +179,8 @@ def _batch_files(path: Path) -> Iterator[tuple[Path, list[Path]]]:
     others: list[str] = []
     unreadable: list[OSError] = []
     for name, subfolders, _ in os.walk(path, onerror=unreadable.append):
-        subfolders.sort()
         folder = Path(name)
+        subfolders[:] = sorted(sub for sub in subfolders if leave_out is None or (folder / sub).resolve() != leave_out)
         unfinished += folder.glob(schema.PART_GLOB)
         others += (file.name for file in folder.glob("*.h5") if not file.name.endswith(schema.BATCH_SUFFIX))
         files = sorted(folder.glob(schema.BATCH_GLOB), key=_by_time)

@@ -50,9 +50,12 @@ class Scoreboard:
             self._score(row.name, words)
             return
         seeds = self._seeds(TRAININGS[row.training])
+        # Seeds of before have played longer where they were fewer: all play the same starts, so that all count.
+        before = [self._asked_min(f"score-{row.name}-seed{seed}") for seed in seeds]
+        minutes = max([self._config.score_minutes / len(seeds), *(asked for asked in before if asked is not None)])
         for seed in seeds:
             policy = self._train(TRAININGS[row.training], seed)
-            self._score(f"{row.name}-seed{seed}", ("--checkpoint", policy, *row.player), share=len(seeds))
+            self._score(f"{row.name}-seed{seed}", ("--checkpoint", policy, *row.player), minutes=minutes)
 
     def measure_curves(self) -> None:
         """Score policies of less play and of fewer coach rounds, of the first training seed."""
@@ -119,9 +122,10 @@ class Scoreboard:
         words += training.options(self._config)
         if not training.fixed:
             words += self._config.train_words
-        if (run / "last.pt").exists():
+        begun = (run / "last.pt").exists()
+        if begun:
             words.append("--resume")
-        step = Step(f"train-{name}", tuple(words))
+        step = Step(f"train-{name}", tuple(words), goes_on=begun)
         (cost,) = self._steps.run(step)
         policy.parent.mkdir(exist_ok=True)
         shutil.copy2(run / "best.pt", policy)
@@ -131,13 +135,19 @@ class Scoreboard:
         self._steps.note(step, before + cost, frames=learnt["samples"], minutes=learnt["minutes"])
         return policy
 
-    def _score(self, name: str, player: Sequence[str | Path], *, share: int = 1) -> None:
+    def _asked_min(self, step: str) -> float | None:
+        """The minutes that a finished score was asked for; None where there is none, or it is not known."""
+        return self._steps.facts(step).get("minutes") if self._steps.done(step) else None
+
+    def _score(self, name: str, player: Sequence[str | Path], *, minutes: float | None = None) -> None:
+        minutes = minutes or self._config.score_minutes
         file = self._out / "scores" / f"{name}.json"
-        limits = ("--minutes", f"{self._config.score_minutes / share:g}", "--seed", str(self._config.seed))
+        limits = ("--minutes", f"{minutes:g}", "--seed", str(self._config.seed))
         step = Step(f"score-{name}", ("-m", "rl_utils.arena", "score", *player, *limits, "--json", file))
-        if not self._steps.done(step.name):
+        asked = self._asked_min(step.name)
+        if not self._steps.done(step.name) or (asked is not None and asked < minutes):
             (cost,) = self._steps.run(step)
-            self._steps.note(step, cost)
+            self._steps.note(step, cost, minutes=minutes)
 
 
 def _open_folder(config: ScoreboardConfig) -> None:

@@ -1,7 +1,7 @@
 """Long work as steps that are done once: commands of this project with what they cost, noted in a folder.
 
 A step is one command that a person could type. When it has ended well, a small JSON file says so; what was
-interrupted has none and is done again.
+interrupted has none and is done again, or goes on where it can: then what it took before counts, too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,10 +30,12 @@ class Step:
     Attributes:
         name: Of the file that says it is done.
         words: The command after `python`; paths are absolute or relative to the checkout.
+        goes_on: Whether the command goes on where it was interrupted.
     """
 
     name: str
     words: tuple[str | Path, ...]
+    goes_on: bool = False
 
     def __str__(self) -> str:
         return " ".join(["python", *(shown(word) for word in self.words)])
@@ -81,12 +84,15 @@ class Steps:
         return facts
 
     def run(self, *steps: Step) -> list[Cost]:
-        """Run steps side by side, and say what each of them took; `note` makes them count as done.
+        """Run steps side by side, and say what each took, interrupted attempts that it goes on from included.
+
+        `note` makes them count as done.
 
         Raises:
             UserError: One of them did not end well; the others are stopped.
         """
-        children = []
+        children: list[tuple[Step, float, subprocess.Popen[bytes]]] = []
+        costs: list[Cost] = []
         try:
             for step in steps:
                 minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
@@ -94,19 +100,39 @@ class Steps:
                 # Results of the steps go where their progress goes: stdout is for the scoreboard.
                 words = [sys.executable, *map(str, step.words)]
                 children.append((step, time.monotonic(), subprocess.Popen(words, cwd=ROOT, stdout=2)))
-            return [_wait(step, began, child) for step, began, child in children]
+            for step, began, child in children:
+                cost = self._before(step) + _waited(began, child)
+                costs.append(cost)
+                self._keep(self._so_far(step), step, cost)
+                _check(step, child.returncode)
+            return costs
         finally:
-            for _, _, child in children:
-                if child.returncode is None:
+            for step, began, child in children[len(costs) :]:
+                with suppress(ProcessLookupError):
                     child.terminate()
-                    child.wait()
+                self._keep(self._so_far(step), step, self._before(step) + _waited(began, child))
+
+    def _before(self, step: Step) -> Cost:
+        """What interrupted attempts took that this one goes on from."""
+        file = self._so_far(step)
+        if not step.goes_on or not file.exists():
+            return Cost(0, 0)
+        note = json.loads(file.read_text())
+        return Cost(note["cpu_s"], note["wall_s"])
+
+    def _so_far(self, step: Step) -> Path:
+        return self._folder / f"{step.name}.so-far"
 
     def note(self, step: Step, cost: Cost, **facts: object) -> None:
         """Remember that a step is done."""
+        self._keep(self._file(step.name), step, cost, **facts)
+        self._so_far(step).unlink(missing_ok=True)
+
+    def _keep(self, file: Path, step: Step, cost: Cost, **facts: object) -> None:
         note = {"command": str(step), **asdict(cost), "facts": facts}
-        part = self._file(step.name).with_suffix(".part")
+        part = file.with_suffix(".part")
         part.write_text(json.dumps(note, indent=1) + "\n")
-        part.replace(self._file(step.name))
+        part.replace(file)
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.json"
@@ -118,14 +144,17 @@ def shown(word: str | Path) -> str:
     return os.path.relpath(text, ROOT) if text.startswith(f"{ROOT}{os.sep}") else text
 
 
-def _wait(step: Step, began: float, child: subprocess.Popen[bytes]) -> Cost:
+def _waited(began: float, child: subprocess.Popen[bytes]) -> Cost:
     _, status, usage = os.wait4(child.pid, 0)  # unlike Popen's own wait it tells what the process used
     child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode == EXIT_INTERRUPTED:
+    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - began)
+
+
+def _check(step: Step, code: int) -> None:
+    if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
-    if child.returncode != 0:
+    if code != 0:
         raise UserError(
-            f"{shown(step.words[0])} ended with {child.returncode} ({step.name})",
+            f"{shown(step.words[0])} ended with {code} ({step.name})",
             "Its message is above; the same command with --resume goes on from there",
         )
-    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - began)

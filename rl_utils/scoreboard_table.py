@@ -32,7 +32,7 @@ class Result:
     Attributes:
         row: Which.
         scores: What `arena score --json` wrote for each training seed, or once for a driver, by seed (0 for a driver).
-        frames: Learnt from, mean over the seeds; None for a driver.
+        frames: Of the play that it learnt from, with what was held out of it, mean over the seeds; None for a driver.
         cpu_min: Of training, coach rounds included, mean over the seeds; None for a driver.
         wall_min: The same by the clock.
     """
@@ -236,7 +236,7 @@ def _markdown(
         "",
         _recipe(config),
         "",
-        "| driver | frames learnt from | training, min of CPU | seeds | min played | touches/min [95 %] | "
+        "| driver | frames of play | training, min of CPU | seeds | min played | touches/min [95 %] | "
         "goals/min [95 %] | own goals/min | stick jerk |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]

@@ -136,6 +136,11 @@ class StateStore:
         """Memory that it holds."""
         return self._states.nbytes
 
+    @property
+    def file_bytes(self) -> int:
+        """It needs no file."""
+        return 0
+
     def load(self, on_progress: Callable[[int], None], stop: Callable[[], bool]) -> bool:
         """States come with the recordings: nothing is left to read."""
         on_progress(len(self))

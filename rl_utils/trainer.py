@@ -131,9 +131,10 @@ class Trainer:
         self._batches = Batches(store, samples, augmentation=how, looks=looks, seed=config.seed, plans=plans)
         self._per_pass = steps_per_pass(config, samples, self._workers.count)
         self._log_every = min(LOG_EVERY, self._per_pass)
-        self._loss = make_loss(config.loss, samples.targets[samples.train], self._workers)
+        learnt, often = samples.targets[samples.train], samples.weights
+        self._loss = make_loss(config.loss, learnt, self._workers, often=often)
         self._optimisers = Optimisers(config.optimiser, self._network, weight_decay=config.weight_decay)
-        alone = make_loss(config.loss, samples.targets[samples.train])  # processes measure different numbers of batches
+        alone = make_loss(config.loss, learnt, often=often)  # processes measure different numbers of batches
         size, workers, folder = 2 * config.batch_size, self._workers, config.out
         self._held_out = HeldOut(samples, self._batches, alone, size=size, workers=workers, folder=folder)
 

@@ -177,10 +177,10 @@ def _settle(
 
 def _open_all(config: TrainConfig, rounds: int) -> tuple[list[Recording], Samples]:
     """What the person named, and the play of the coach rounds so far."""
-    recordings = open_recordings(config.data, pad_profile=config.pad_profile)
+    recordings = open_recordings(config.data, pad_profile=config.pad_profile, leave_out=config.out)
     samples = _samples_of(config, recordings)
     if config.hold_out:
-        apart = open_recordings(config.hold_out, pad_profile=config.pad_profile)
+        apart = open_recordings(config.hold_out, pad_profile=config.pad_profile, leave_out=config.out)
         _refuse_both(recordings, apart)
         recordings += apart
         samples = join_samples(samples, hold_out(_samples_of(config, apart)), recordings)
@@ -346,7 +346,7 @@ def _read_pictures(
             stores.spec,
             cache_bytes=room,
             spill=config.out,
-            disk_bytes=round(config.cache_disk_gb * 1e9),
+            disk_bytes=max(0, round(config.cache_disk_gb * 1e9) - stores.file_bytes * workers.local_count),
             sharers=workers.local_count,
         )
     stores.add(store)

@@ -73,6 +73,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "model",
         "policy",
         "split",
+        "copies",
         "dataset",
         "batches",
         "bad_batch",

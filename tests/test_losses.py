@@ -114,6 +114,8 @@ def test_rare_presses_count_more_but_not_without_limit() -> None:
     assert float(weight[Control.TL]) == 1
     assert float(weight[Control.START]) == 1
     assert len(weight) == N_BUTTONS
+    often = np.where(targets[:, Control.SOUTH] > 0, 11.0, 1.0)
+    assert float(BalancedLoss(targets, often).press_weight[Control.SOUTH]) == pytest.approx(3, rel=1e-4), "9900 to 1100"
 
 
 def test_a_perfect_answer_costs_almost_nothing() -> None:

@@ -13,6 +13,7 @@ from rl_utils import scoreboard
 from rl_utils.arena.rollout import PlayerSpec
 from rl_utils.arena.score import score
 from rl_utils.config import ScoreboardConfig, TrainConfig, parse_config
+from rl_utils.errors import UserError
 from rl_utils.scoreboard_rows import LEVERS, ROWS, TRAININGS
 from rl_utils.scoreboard_steps import Cost, Step, Steps
 from rl_utils.scoreboard_table import write_tables
@@ -160,3 +161,28 @@ def test_a_rows_seeds_share_its_minutes(tmp_path: Path, monkeypatch: pytest.Monk
         board.measure(rows[name])
     coach = {f"score-coach-seed{seed}": 10.0 for seed in (1, 2, 3)}
     assert asked == {"score-idle": 30.0, **coach, "score-article-fixed-seed1": 15.0, "score-article-fixed-seed2": 15.0}
+    asked.clear()
+    more = scoreboard.Scoreboard(ScoreboardConfig(out=tmp_path, seeds=5, article_seeds=1, score_minutes=30))
+    for name in ("idle", "coach", "article-fixed"):
+        more.measure(rows[name])
+    added = {f"score-coach-seed{seed}": 10.0 for seed in (4, 5)}
+    assert asked == {**added, "score-article-fixed-seed1": 30.0}, "new seeds play as much, one seed alone all"
+
+
+def test_what_an_interrupted_attempt_took_counts(tmp_path: Path) -> None:
+    """A training that went on after Ctrl+C would look as cheap as its second half."""
+    code = "import sys, time\nwhile time.process_time() < 0.5: pass\nsys.exit(int(sys.argv[1]))"
+    steps = Steps(tmp_path)
+    with pytest.raises(UserError, match="ended with 3"):
+        steps.run(Step("train", ("-c", code, "3")))
+    (anew,) = steps.run(Step("train", ("-c", code, "0")))
+    assert 0.5 <= anew.cpu_s < 1
+    with pytest.raises(KeyboardInterrupt):
+        steps.run(Step("train", ("-c", code, "130")), Step("other", ("-c", "import time; time.sleep(600)")))
+    on = Step("train", ("-c", code, "0"), goes_on=True)
+    (whole,) = Steps(tmp_path).run(on)
+    assert 1 <= whole.cpu_s < 3
+    assert whole.wall_s >= 1
+    steps.note(on, whole)
+    assert steps.cost("train") == whole
+    assert {path.name for path in tmp_path.iterdir()} == {"train.json", "other.so-far"}

@@ -69,6 +69,8 @@ def test_the_time_budget_is_an_option(play: Path, tmp_path: Path) -> None:
         (["{play}", "--out", "{tmp}/text.h5"], "cannot be made"),
         (["{play}", "--out", "{tmp}/run", "--model", "resnet"], "model"),
         (["{play}", "--out", "{tmp}/run", "--val-share", "0.99"], "--val-share"),
+        (["{play}", "--out", "{tmp}/run", "--clip", "0"], "--clip"),
+        (["{play}", "--out", "{tmp}/run", "--weight-decay", "-1"], "--weight-decay"),
         (["{play}", "--out", "{tmp}/run", "--resume"], "last.pt"),
         (["{play}", "--out", "{tmp}/run", "--val-gap-s", "60"], "too short"),
         (["{play}", "--out", "{tmp}/" + "x" * 300], "File name too long"),
