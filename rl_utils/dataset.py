@@ -121,8 +121,8 @@ def make_samples(
     Raises:
         UserError: The recordings differ in rate, hold the same play twice, or too little.
     """
-    refuse_copies(recordings)
     fps = _common_rate(recordings)
+    refuse_copies(recordings)
     offsets = np.concatenate([[0], np.cumsum([len(r) for r in recordings])])
     times = np.concatenate([r.timestamps_ns for r in recordings])
     firsts = np.concatenate([o + _segment_firsts(r) for o, r in zip(offsets[:-1], recordings, strict=True)])
@@ -181,6 +181,7 @@ def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording
     Raises:
         UserError: They differ in rate, or hold the same play.
     """
+    fps = _common_rate(recordings)
     refuse_copies(recordings)
     offset = len(first.targets)
     return Samples(
@@ -192,7 +193,7 @@ def join_samples(first: Samples, second: Samples, recordings: Sequence[Recording
         train=np.concatenate([first.train, second.train + offset]),
         weights=np.concatenate([first.weights, second.weights]),
         held_out=np.concatenate([first.held_out, second.held_out + offset]),
-        fps=_common_rate(recordings),
+        fps=fps,
         capture_size=first.capture_size,
         fingerprint=_fingerprint(recordings),
     )
