@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from rl_utils.interfaces import (
     Source,
 )
 from rl_utils.pacing import Pacer, Tick, real_time_pacer
+
+PAUSE_LIMIT_S: Final = 600.0
+"""After so long without anything to see, a drive ends: hours later, nobody expects a bot in the game any more."""
 
 
 class DriveSubscriber(Protocol):
@@ -85,6 +88,8 @@ def drive(
 ) -> DriveProgress:
     """Look, decide, press, until told to stop. The pad is released on every way out, and while there is nothing to see.
 
+    After `PAUSE_LIMIT_S` with nothing to see it ends, too.
+
     Args:
         frames: The game.
         policy: Who decides. Forgets the past after every interruption.
@@ -102,12 +107,14 @@ def drive(
     hands = _Hands(frames, policy, sink, person, subscribers)
     done = hands.done
     limit = None if minutes is None else max(1, round(minutes * 60 * fps))
+    paused = 0
     policy.reset()
     try:
         while not (reason := stop() or (person.lost if person is not None else "")):
             tick = pacer.wait() if pacer is not None else None
             frame = frames.read()
             if frame is not None:
+                paused = 0
                 if tick is not None and pacer is not None:
                     hands.count(tick, pacer.period_ns)
                 hands.answer(frame)
@@ -117,6 +124,10 @@ def drive(
                 break
             else:
                 hands.pause()
+                paused += 1 + tick.missed if tick is not None else 0
+                if paused > PAUSE_LIMIT_S * fps:
+                    reason = f"nothing to see for {PAUSE_LIMIT_S / 60:.0f} minutes ({done.problem})"
+                    break
             if on_status is not None:
                 on_status(done)
             if limit is not None and done.ticks + done.missed >= limit:

@@ -16,7 +16,7 @@ from rl_utils.interfaces import (
     Policy,
     Source,
 )
-from rl_utils.loops import DriveProgress, drive
+from rl_utils.loops import PAUSE_LIMIT_S, DriveProgress, drive
 from rl_utils.pacing import Pacer
 from rl_utils.recordings import open_recordings
 from tests.conftest import SimulatedClock
@@ -83,6 +83,17 @@ def test_the_pad_is_released_on_the_very_tick_the_focus_is_lost(clock: Simulated
     assert bot.seen == [0, 1, 0, 1]
     assert done.pauses == 1
     assert done.ended_by == "no further frames"
+
+
+def test_a_drive_that_waits_for_ever_ends(clock: SimulatedClock) -> None:
+    """Who closes the game and forgets the bot must not find it driving in the next game, hours later."""
+    pause = round(PAUSE_LIMIT_S * FPS)
+    hands = Hands()
+    problems = ["", *["not focused"] * (pause - 1), "", *["not focused"] * (2 * pause)]
+    done = driven(clock, Window(clock, problems), Bot(), hands)
+    assert done.ended_by == "nothing to see for 10 minutes (not focused)"
+    assert (done.ticks, done.pauses) == (2, 2)
+    assert hands.log == ["apply", "release", "apply", "release", "release"]
 
 
 class Focus(Window):
