@@ -158,7 +158,8 @@ class CollectConfig:
     """A short tone at start, pause, mark, discard and end."""
     frames: Literal["window", "arena", "portal"] = "window"
     """The window; the practice arena in direct mode (the same pixels without a window, faster than real time); or a
-    native Wayland window that is chosen in the desktop's own dialog (extra wayland; nothing pauses it but the keys)."""
+    native Wayland window that is chosen in the desktop's own dialog (extra wayland; only --pause-chord pauses it, as
+    Wayland keeps keys from other programs)."""
     driver: Literal["expert", "idle"] = "expert"
     """Direct mode: who plays."""
     noise: float = 0.0

@@ -249,14 +249,14 @@ def count_down(
     """Wait until the game has had the focus for a while, so that recording does not begin with the way to it.
 
     Args:
-        frames: The game.
+        frames: The game; without any further pictures there is nothing to wait for.
         stop: Ends the waiting.
         seconds: How long it must be there without a break.
         say: Is told what is waited for.
         look_s: How often to look.
     """
     since: float | None = None
-    while not stop():
+    while not stop() and not frames.exhausted:
         frame, now = frames.read(), time.monotonic()
         if frame is None:
             since = None

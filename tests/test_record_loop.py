@@ -17,7 +17,7 @@ from rl_utils.interfaces import (
     Inputs,
 )
 from rl_utils.pacing import Pacer
-from rl_utils.record_loop import OTHER_DEVICE, RecordProgress, SegmentCounter, record
+from rl_utils.record_loop import OTHER_DEVICE, RecordProgress, SegmentCounter, count_down, record
 from rl_utils.recordings import Recording, open_recordings
 from tests.conftest import SimulatedClock
 from tests.loop_devices import FPS, PERIOD_NS, SIZE, Keyboard, Pad, Window
@@ -192,3 +192,10 @@ def test_segments_of_the_real_game_end_at_hard_cuts(clock: SimulatedClock) -> No
     assert [shown(p) for p in panned] == [0] * 10
     assert [shown(other) for _ in range(5)] == [1] * 5
     assert shown(scene) == 2
+
+
+def test_a_countdown_ends_with_the_window(clock: SimulatedClock) -> None:
+    """Whoever closes the game before the recording begins must not be left with a program that waits for ever."""
+    said: list[str] = []
+    count_down(Window(clock, ["", "not focused", ""]), lambda: len(said) > 9, 60.0, say=said.append, look_s=0.0)
+    assert said == ["recording begins in 60 s", "waiting: not focused", "recording begins in 60 s", "waiting: closed"]
