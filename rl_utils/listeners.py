@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections import deque
 from contextlib import ExitStack
@@ -13,9 +14,9 @@ from typing import Final
 import numpy as np
 
 from rl_utils.config import EvalConfig
-from rl_utils.console import log
+from rl_utils.console import counted, log
 from rl_utils.controls import NAMES
-from rl_utils.data_batcher import BatchSaver
+from rl_utils.data_batcher import QUEUE_BYTES, BatchSaver
 from rl_utils.devices import Drive
 from rl_utils.errors import UserError
 from rl_utils.interfaces import (
@@ -33,6 +34,8 @@ from rl_utils.loops import DriveSubscriber
 
 PRE_TAKEOVER_S: Final = 1.5
 """So long before a takeover the policy was already wrong: a person needs 0.5 to 1 s to see it and to grab the pad."""
+BURST_S: Final = PRE_TAKEOVER_S + 0.5
+"""So much may be handed on at once, and has room in the saver's queue beside what waits there usually."""
 
 
 class InputLog(Device):
@@ -113,6 +116,7 @@ class DriveRecorder(Device):
                 frames=self._frames,
                 pad=pad,
                 block=self._block,
+                queue_bytes=QUEUE_BYTES + math.ceil(BURST_S * self._fps) * frame.image.nbytes,
                 session={} if self._takeover_pad is None else {"takeover_pad": self._takeover_pad},
             )
         if self._arena_pad is not None:
@@ -137,7 +141,9 @@ class DriveRecorder(Device):
         if self._saver is not None:
             self._hand_on()
             self._saver.close()
-            log(f"Recorded the drive in {self._saver.folder}.")
+            dropped = self._saver.dropped
+            lost = f" {counted(dropped, 'frame')} could not be stored in time." if dropped else ""
+            log(f"Recorded the drive in {self._saver.folder}.{lost}")
             self._saver = None
 
     def _hand_on(self, *, until_ns: int | None = None) -> None:
