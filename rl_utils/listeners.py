@@ -138,19 +138,27 @@ class DriveRecorder(Device):
 
     def close(self) -> None:
         """Finish the session and say where it is."""
-        if self._saver is not None:
+        if self._saver is None:
+            return
+        try:
             self._hand_on()
-            self._saver.close()
-            dropped = self._saver.dropped
-            lost = f" {counted(dropped, 'frame')} could not be stored in time." if dropped else ""
-            log(f"Recorded the drive in {self._saver.folder}.{lost}")
-            self._saver = None
+        finally:
+            saver, self._saver = self._saver, None
+            saver.close()
+            lost = f" {counted(saver.dropped, 'frame')} could not be stored in time." if saver.dropped else ""
+            log(
+                f"Recorded the drive in {saver.folder}.{lost}" if saver.samples else "Nothing of the drive is recorded."
+            )
 
     def _hand_on(self, *, until_ns: int | None = None) -> None:
         while self._waiting and (until_ns is None or self._waiting[0].frame.t_ns < until_ns):
             sample = self._waiting.popleft()
             assert self._saver is not None
-            self._saver.add(sample.frame, sample.inputs, segment=sample.segment, flags=int(sample.flags))
+            try:
+                self._saver.add(sample.frame, sample.inputs, segment=sample.segment, flags=int(sample.flags))
+            except UserError:
+                self._waiting.clear()  # there is no room for them either, and that is said once
+                raise
 
 
 @dataclass

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rl_utils.controls import REST
-from rl_utils.interfaces import Flag, Frame, FrameInfo, Inputs, Source
+from rl_utils.controls import REST, Control
+from rl_utils.data_batcher import BatchSaver
+from rl_utils.interfaces import Flag, Frame, FrameInfo, Inputs, PadInfo, Source
 from rl_utils.listeners import PRE_TAKEOVER_S, DriveRecorder
 from rl_utils.recordings import open_recordings
+from tests.conftest import ROOT
+from tests.test_collect import ON_A_SMALL_DISK
 
 WINDOW = FrameInfo("window", native_size=(1280, 720))
 PICTURE = np.zeros((720, 1280, 3), np.uint8)
@@ -41,3 +47,39 @@ def test_what_was_dropped_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert dropped + len(driven) == 200
     assert dropped
     assert f"{dropped} frames could not be stored in time." in capsys.readouterr().err
+
+
+def record_throttle(folder: Path, samples: int) -> None:
+    """Inputs of the article's size for `eval.py --inputs`; the pictures do not matter."""
+    frames = FrameInfo("window", native_size=(480, 270))
+    picture, full = np.zeros((270, 480, 3), np.uint8), REST.copy()
+    full[Control.RIGHT_TRIGGER] = 1.0
+    with BatchSaver(folder, fps=30.0, size=(480, 270), frames=frames, pad=PadInfo("pad"), block=True) as saver:
+        for tick in range(samples):
+            saver.add(Frame(picture, round((tick + 1) / 30 * 1e9)), Inputs(full), segment=0)
+
+
+def test_a_small_disk_ends_the_drive_in_order(tmp_path: Path) -> None:
+    """The session stayed unfinished: no file under its final name, and nothing that says it is whole."""
+    disk, copy = tmp_path / "disk", tmp_path / "copy"
+    disk.mkdir()
+    record_throttle(tmp_path / "inputs", 600)
+    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    drive = [sys.executable, "eval.py", "--inputs", str(tmp_path / "inputs"), "--frames", "arena", "--sink", "arena"]
+    done = subprocess.run(
+        [*alone, "sh", "-c", ON_A_SMALL_DISK, "sh", str(disk), *drive, "--record", str(disk / "r")],
+        cwd=ROOT,
+        env={**os.environ, "OUT": str(disk / "r"), "COPY": str(copy)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "is full" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(copy.rglob("*.part"))
+    (driven,) = open_recordings([copy])
+    with driven:
+        assert len(driven) > 50
+        assert driven.meta["complete"]
+        assert driven.meta["samples"] == len(driven)
