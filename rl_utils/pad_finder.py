@@ -156,9 +156,18 @@ def matches(pad: SeenDevice, device: str) -> bool:
     return device.casefold() in pad.name.casefold()
 
 
-def reading_of_pad(pad: SeenDevice) -> Reading:
-    """How to read this pad, and why so."""
-    return reading_of(ids=pad.ids, driver=pad.driver, keys=pad.keys, axes=pad.axes, is_own=pad.phys == OWN_PHYS)
+def reading_of_pad(pad: SeenDevice, *, as_mapped: bool = True) -> Reading:
+    """How to read this pad, and why so.
+
+    Args:
+        pad: A gamepad.
+        as_mapped: Its owner's mapping counts first, where there is one.
+
+    Raises:
+        UserError: That mapping is damaged.
+    """
+    own = pad.phys == OWN_PHYS
+    return reading_of(ids=pad.ids, driver=pad.driver, keys=pad.keys, axes=pad.axes, is_own=own, as_mapped=as_mapped)
 
 
 def profile_of(pad: SeenDevice) -> PadProfile:
@@ -175,7 +184,10 @@ def _rank(device: SeenDevice) -> tuple[bool, int, bool, bool, int]:
     """Pads first, then more controls, then known before guessed, real before virtual, plugged in early before late."""
     if not device.is_pad:
         return False, 0, False, False, -device.number
-    reading = reading_of_pad(device)
+    try:
+        reading = reading_of_pad(device)
+    except UserError:  # a damaged mapping must not hide the pad from who maps it again; opening the pad says it
+        reading = dataclasses.replace(reading_of_pad(device, as_mapped=False), is_guess=True)
     count = len(controls_of(device, reading.profile))
     return True, count, not reading.is_guess, bool(device.driver), -device.number
 
