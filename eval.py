@@ -67,7 +67,7 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
             return ""
 
         if frames.real_time and config.sink != "log":
-            log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min: {_hands_on(config)}Ctrl+C stops it.")
+            log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min. {_hands_on(config, devices)}")
         limit = None if config.replay_path is not None else config.minutes
         try:
             done = drive(
@@ -94,14 +94,17 @@ def _hint(config: EvalConfig, devices: Drive) -> str:
     return "Ctrl+C or touch your gamepad to stop" if devices.kill_switch is not None else "Ctrl+C to stop"
 
 
-def _hands_on(config: EvalConfig) -> str:
-    """How the pad changes hands, for the terminal."""
+def _hands_on(config: EvalConfig, devices: Drive) -> str:
+    """How the pad changes hands and what stops the bot, for the terminal."""
     if config.takeover == "pad":
         by = f"{config.give_back_s:g} s of letting go or SELECT + START" if config.give_back_s else "SELECT + START"
-        return f"touch your gamepad to take over, {by} gives it back, "
-    if config.takeover == "expert":
-        return "the scripted driver takes over where it gets nowhere, "
-    return "your gamepad, if there is one, stops it when touched, "
+        return f"Touch your gamepad to take over, {by} gives it back, Ctrl+C stops it."
+    expert = "The scripted driver takes over where it gets nowhere. " if config.takeover == "expert" else ""
+    if devices.kill_switch is not None:
+        return f"{expert}Touch your gamepad, or press Ctrl+C, to stop it."
+    if devices.unread:
+        return f"{expert}No gamepad can be read ({devices.unread}): only Ctrl+C stops it."
+    return f"{expert}There is no gamepad: only Ctrl+C stops it."
 
 
 def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress, play: dict[str, Any]) -> None:

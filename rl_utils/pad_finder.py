@@ -50,6 +50,7 @@ READ_REMEDY: Final = (
     "there udev gives access to gamepads)"
 )
 JOYSTICK: Final = 'a joystick whose buttons say nothing: map it with "python -m rl_utils.doctor --map" to use it'
+NO_NODE: Final = "a gamepad without"
 _WORD_BITS: Final = 8 * struct.calcsize("l")
 _IDS: Final = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})")
 
@@ -156,6 +157,20 @@ def matches(pad: SeenDevice, device: str) -> bool:
     return device.casefold() in pad.name.casefold()
 
 
+def unread_pads(problem: str, seen: Sequence[SeenDevice] | None = None) -> str:
+    """Say why nothing can be read though a gamepad may be there; empty where there is simply none.
+
+    Args:
+        problem: What opening the gamepad ended with.
+        seen: What `list_pads` returned; looked up when None.
+    """
+    found = list_pads() if seen is None else seen
+    if any(pad.is_pad for pad in found):
+        return problem
+    doubtful = (pad for pad in found if pad.on_request or pad.refusal == JOYSTICK or pad.refusal.startswith(NO_NODE))
+    return "; ".join(f"{pad}: {pad.refusal}" for pad in doubtful)
+
+
 def reading_of_pad(pad: SeenDevice, *, as_mapped: bool = True) -> Reading:
     """How to read this pad, and why so.
 
@@ -236,7 +251,7 @@ def _refusal(device: SeenDevice, *, node_exists: bool) -> tuple[str, bool]:
         (is_joystick and not mapped, JOYSTICK),
         (no_gamepad_buttons and not mapped, "a device without gamepad buttons"),
         (not {ABS_X, ABS_Y} <= device.axes and not mapped, "a device with gamepad buttons but no stick"),
-        (not node_exists, f"a gamepad without {device.path} (a container that was not given /dev/input?)"),
+        (not node_exists, f"{NO_NODE} {device.path} (a container that was not given /dev/input?)"),
     )
     for applies, reason in reasons:
         if applies:

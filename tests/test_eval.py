@@ -169,7 +169,7 @@ def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
             wait_until(lambda: np.array_equal(pad.at(time.monotonic_ns()).values, REST))
     assert "Taken over 1 time, " in told
     assert "BOT DRIVING" in said
-    assert "touch your gamepad to take over" in said
+    assert "Touch your gamepad to take over" in said
     (driven,) = open_recordings([out])
     with driven:
         taken = np.flatnonzero(driven.source == Source.TAKEOVER)
