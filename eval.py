@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from rl_utils.config import EvalConfig, parse_config
-from rl_utils.console import StatusLine, counted, log
+from rl_utils.console import StatusLine, counted, log, say
 from rl_utils.errors import UserError, user_errors
 from rl_utils.paths import require_folder, require_writable
 
@@ -108,17 +108,17 @@ def _hands_on(config: EvalConfig, devices: Drive) -> str:
 
 
 def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress, play: dict[str, Any]) -> None:
-    print(f"Drove {done.driven_s:.1f} s ({done.ticks} frames), {done.pauses} pauses; ended: {done.ended_by}.")
+    say(f"Drove {done.driven_s:.1f} s ({done.ticks} frames), {done.pauses} pauses; ended: {done.ended_by}.")
     if config.takeover != "off":
-        print(f"Taken over {counted(done.takeovers, 'time')}, {done.taken_share:.0%} of the time.")
+        say(f"Taken over {counted(done.takeovers, 'time')}, {done.taken_share:.0%} of the time.")
     p50, p99 = done.latency_ms(50), done.latency_ms(99)
     if frames.real_time:
-        print(f"Frame to pad p50 {p50:.1f} ms, p99 {p99:.1f} ms; {done.late} late ticks, {done.missed} missed.")
+        say(f"Frame to pad p50 {p50:.1f} ms, p99 {p99:.1f} ms; {done.late} late ticks, {done.missed} missed.")
     if play and not play["minutes"]:
-        print("How it played is not known: the arena did not say, or was closed meanwhile.")
+        say("How it played is not known: the arena did not say, or was closed meanwhile.")
     elif play:
         rates = f"{counted(play['touches'], 'touch', 'touches')} and {counted(play['goals'], 'goal')}"
-        print(f"Played: {rates} in {play['minutes']:.1f} min, {counted(play['own_goals'], 'own goal')}.")
+        say(f"Played: {rates} in {play['minutes']:.1f} min, {counted(play['own_goals'], 'own goal')}.")
     if config.report is not None:
         report = {
             "seconds": done.driven_s,
