@@ -52,39 +52,47 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
         if line.due():
             line.show(drive_status(done, config.minutes, real_time=frames.real_time, hint=hint))
 
-    with ExitStack() as stack:
-        subscribers = open_listeners(config, devices, stack, fps=fps)
-        # Innermost, so that a signal that comes while subscribers close still meets a released pad.
-        stopped = stack.enter_context(stop_on_signals())
+    done, error = None, None
+    try:
+        with ExitStack() as stack:
+            subscribers = open_listeners(config, devices, stack, fps=fps)
+            # Innermost, so that a signal that comes while subscribers close still meets a released pad.
+            stopped = stack.enter_context(stop_on_signals())
 
-        def stop() -> str:
-            if stopped():
-                return "stopped"
-            if switch is not None and switch.touched():
-                return f"a hand on the gamepad ({switch.reason})"
-            if in_arena and not frames.info.is_arena:
-                return "another window than the arena's has come up"
-            return ""
+            def stop() -> str:
+                if stopped():
+                    return "stopped"
+                if switch is not None and switch.touched():
+                    return f"a hand on the gamepad ({switch.reason})"
+                if in_arena and not frames.info.is_arena:
+                    return "another window than the arena's has come up"
+                return ""
 
-        if frames.real_time and config.sink != "log":
-            log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min. {_hands_on(config, devices)}")
-        limit = None if config.replay_path is not None else config.minutes
-        try:
-            done = drive(
-                frames,
-                policy,
-                devices.sink,
-                fps=fps,
-                stop=stop,
-                minutes=limit,
-                person=devices.person,
-                subscribers=subscribers,
-                on_status=on_status,
-            )
-        finally:
-            line.end()
-        play = dict(devices.sink.stats)
+            if frames.real_time and config.sink != "log":
+                log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min. {_hands_on(config, devices)}")
+            limit = None if config.replay_path is not None else config.minutes
+            try:
+                done = drive(
+                    frames,
+                    policy,
+                    devices.sink,
+                    fps=fps,
+                    stop=stop,
+                    minutes=limit,
+                    person=devices.person,
+                    subscribers=subscribers,
+                    on_status=on_status,
+                )
+            finally:
+                line.end()
+            play = dict(devices.sink.stats)
+    except UserError as problem:
+        if done is None:
+            raise
+        error = problem  # of a listener that closes: what was driven is told all the same
     _print_summary(config, frames, done, play)
+    if error is not None:
+        raise error
     return 0
 
 

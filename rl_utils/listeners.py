@@ -44,7 +44,7 @@ class InputLog(Device):
     Rows stay in memory (19 numbers each) and are written when the drive ends, however it ends.
 
     Raises:
-        UserError: The file cannot be written; said before anything is driven.
+        UserError: The file cannot be opened, which is said before anything is driven, or not be written at the end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,12 +68,17 @@ class InputLog(Device):
         """Write everything."""
         if self._file.closed:
             return
-        with self._file:
-            writer = csv.writer(self._file)
-            writer.writerow(("frame_index", *NAMES))
-            for index, row in enumerate(self._rows):
-                # The shortest text that reads back as the same float32.
-                writer.writerow((index, *(np.format_float_positional(v, trim="0") for v in row)))
+        try:
+            with self._file:
+                writer = csv.writer(self._file)
+                writer.writerow(("frame_index", *NAMES))
+                for index, row in enumerate(self._rows):
+                    # The shortest text that reads back as the same float32.
+                    writer.writerow((index, *(np.format_float_positional(v, trim="0") for v in row)))
+        except OSError as error:
+            raise UserError(
+                f"{self._path} cannot be written ({error.strerror})", "Free some space, or name another file"
+            ) from error
 
 
 class DriveRecorder(Device):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import eval as eval_script
 from rl_utils.controls import REST, Control
 from rl_utils.data_batcher import BatchSaver
 from rl_utils.interfaces import Flag, Frame, FrameInfo, Inputs, PadInfo, Source
@@ -83,3 +85,18 @@ def test_a_small_disk_ends_the_drive_in_order(tmp_path: Path) -> None:
         assert len(driven) > 50
         assert driven.meta["complete"]
         assert driven.meta["samples"] == len(driven)
+
+
+def test_a_log_on_a_full_disk_is_one_line_after_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten minutes of driving would end with a traceback, without the summary and the report of it."""
+    record_throttle(tmp_path / "inputs", 30)
+    report = tmp_path / "report.json"
+    drive = ["--inputs", str(tmp_path / "inputs"), "--frames", "arena", "--sink", "arena", "--minutes", "0.01"]
+    assert eval_script.main([*drive, "--log-inputs", "/dev/full", "--report", str(report)]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("Drove 0.6 s (18 frames)")
+    assert json.loads(report.read_text())["ticks"] == 18
+    assert (
+        said.err.strip().splitlines()[-1].startswith("eval.py: /dev/full cannot be written (No space left on device)")
+    )
+    assert "Traceback" not in said.err
