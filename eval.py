@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> int:
+    from rl_utils.devices import RecordedInputs
     from rl_utils.listeners import open_listeners
     from rl_utils.loops import drive, drive_status
     from rl_utils.signals import stop_on_signals
@@ -47,10 +48,12 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
     frames, switch = devices.frames, devices.kill_switch
     in_arena = frames.info.is_arena
     hint = _hint(config, devices)
+    replayed = policy if isinstance(policy, RecordedInputs) else None
+    minutes = config.minutes if replayed is None else min(config.minutes, replayed.minutes_at(fps))
 
     def on_status(done: DriveProgress) -> None:
         if line.due():
-            line.show(drive_status(done, config.minutes, real_time=frames.real_time, hint=hint))
+            line.show(drive_status(done, minutes, real_time=frames.real_time, hint=hint))
 
     done, error = None, None
     try:
@@ -66,10 +69,12 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
                     return f"a hand on the gamepad ({switch.reason})"
                 if in_arena and not frames.info.is_arena:
                     return "another window than the arena's has come up"
+                if replayed is not None and replayed.exhausted:  # also where ticks were missed, which take no inputs
+                    return "no further inputs"
                 return ""
 
             if frames.real_time and config.sink != "log":
-                log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min. {_hands_on(config, devices)}")
+                log(f"BOT DRIVING at {fps:g} fps for at most {round(minutes, 2):g} min. {_hands_on(config, devices)}")
             limit = None if config.replay_path is not None else config.minutes
             try:
                 done = drive(

@@ -81,17 +81,21 @@ class RecordedInputs(Policy):
         self._inputs = np.concatenate([recording.inputs for recording in recordings])
         self._next = 0
 
+    def minutes_at(self, fps: float) -> float:
+        """How long they last at this rate."""
+        return len(self._inputs) / fps / 60
+
     @property
-    def minutes(self) -> float:
-        """How long they last."""
-        return len(self._inputs) / self.fps / 60
+    def exhausted(self) -> bool:
+        """Whether none is left."""
+        return self._next >= len(self._inputs)
 
     def reset(self) -> None:
         """Losing the window pauses the replay; it goes on where it was."""
 
     def act(self, image: Image) -> InputVector:
         """The next inputs; at rest after the last ones."""
-        if self._next >= len(self._inputs):
+        if self.exhausted:
             return REST
         self._next += 1
         return cast(InputVector, self._inputs[self._next - 1])

@@ -51,12 +51,12 @@ def test_what_was_dropped_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{dropped} frames could not be stored in time." in capsys.readouterr().err
 
 
-def record_throttle(folder: Path, samples: int) -> None:
-    """Inputs of the article's size for `eval.py --inputs`; the pictures do not matter."""
-    frames = FrameInfo("window", native_size=(480, 270))
-    picture, full = np.zeros((270, 480, 3), np.uint8), REST.copy()
+def record_throttle(folder: Path, samples: int, *, size: tuple[int, int] = (480, 270)) -> None:
+    """Full throttle for `eval.py --inputs`, which then looks at pictures of that size; these here do not matter."""
+    frames = FrameInfo("window", native_size=size)
+    picture, full = np.zeros((size[1], size[0], 3), np.uint8), REST.copy()
     full[Control.RIGHT_TRIGGER] = 1.0
-    with BatchSaver(folder, fps=30.0, size=(480, 270), frames=frames, pad=PadInfo("pad"), block=True) as saver:
+    with BatchSaver(folder, fps=30.0, size=size, frames=frames, pad=PadInfo("pad"), block=True) as saver:
         for tick in range(samples):
             saver.add(Frame(picture, round((tick + 1) / 30 * 1e9)), Inputs(full), segment=0)
 
@@ -100,3 +100,16 @@ def test_a_log_on_a_full_disk_is_one_line_after_the_summary(tmp_path: Path, caps
         said.err.strip().splitlines()[-1].startswith("eval.py: /dev/full cannot be written (No space left on device)")
     )
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(("options", "ticks"), [([], 30), (["--fps", "60"], 30), (["--minutes", "0.01"], 18)])
+def test_a_replay_ends_with_its_inputs(tmp_path: Path, options: list[str], ticks: int) -> None:
+    """The car would stand still for the rest of ten minutes, and --record would store that as play."""
+    record_throttle(tmp_path / "inputs", 30, size=(32, 18))
+    drive = ["--inputs", str(tmp_path / "inputs"), "--frames", "arena", "--sink", "arena", *options]
+    limit = [] if options[:1] == ["--minutes"] else ["--minutes", "0.1"]
+    assert eval_script.main([*drive, *limit, "--record", str(tmp_path / "r")]) == 0
+    [driven] = open_recordings([tmp_path / "r"])
+    with driven:
+        assert len(driven) == ticks
+        assert (driven.inputs[:, Control.RIGHT_TRIGGER] == 1).all()
