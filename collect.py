@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from rl_utils.config import CollectConfig, parse_config
-from rl_utils.console import StatusLine, log
+from rl_utils.console import StatusLine, log, say
 from rl_utils.errors import user_errors
 from rl_utils.paths import require_folder
 
@@ -73,7 +73,7 @@ def _record(config: CollectConfig, devices: Devices) -> None:
     left = config.limit
     while True:
         sitting = run_sitting(config, devices, limit=left)
-        (print if sitting.saver.samples else log)(sitting.summary())
+        (say if sitting.saver.samples else log)(sitting.summary())
         if sitting.error is not None:
             raise sitting.error
         if not sitting.goes_on:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from rl_utils.config import EvalConfig, parse_config
-from rl_utils.console import StatusLine, counted, log
+from rl_utils.console import StatusLine, counted, log, say
 from rl_utils.errors import UserError, user_errors
 from rl_utils.paths import require_folder, require_writable
 
@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> int:
+    from rl_utils.devices import RecordedInputs
     from rl_utils.listeners import open_listeners
     from rl_utils.loops import drive, drive_status
     from rl_utils.signals import stop_on_signals
@@ -47,44 +48,56 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
     frames, switch = devices.frames, devices.kill_switch
     in_arena = frames.info.is_arena
     hint = _hint(config, devices)
+    replayed = policy if isinstance(policy, RecordedInputs) else None
+    minutes = config.minutes if replayed is None else min(config.minutes, replayed.minutes_at(fps))
 
     def on_status(done: DriveProgress) -> None:
         if line.due():
-            line.show(drive_status(done, config.minutes, real_time=frames.real_time, hint=hint))
+            line.show(drive_status(done, minutes, real_time=frames.real_time, hint=hint))
 
-    with ExitStack() as stack:
-        subscribers = open_listeners(config, devices, stack, fps=fps)
-        # Innermost, so that a signal that comes while subscribers close still meets a released pad.
-        stopped = stack.enter_context(stop_on_signals())
+    done, error = None, None
+    try:
+        with ExitStack() as stack:
+            subscribers = open_listeners(config, devices, stack, fps=fps)
+            # Innermost, so that a signal that comes while subscribers close still meets a released pad.
+            stopped = stack.enter_context(stop_on_signals())
 
-        def stop() -> str:
-            if stopped():
-                return "stopped"
-            if switch is not None and switch.touched():
-                return f"a hand on the gamepad ({switch.reason})"
-            if in_arena and not frames.info.is_arena:
-                return "another window than the arena's has come up"
-            return ""
+            def stop() -> str:
+                if stopped():
+                    return "stopped"
+                if switch is not None and switch.touched():
+                    return f"a hand on the gamepad ({switch.reason})"
+                if in_arena and not frames.info.is_arena:
+                    return "another window than the arena's has come up"
+                if replayed is not None and replayed.exhausted:  # also where ticks were missed, which take no inputs
+                    return "no further inputs"
+                return ""
 
-        if frames.real_time and config.sink != "log":
-            log(f"BOT DRIVING at {fps:g} fps for at most {config.minutes:g} min: {_hands_on(config)}Ctrl+C stops it.")
-        limit = None if config.replay_path is not None else config.minutes
-        try:
-            done = drive(
-                frames,
-                policy,
-                devices.sink,
-                fps=fps,
-                stop=stop,
-                minutes=limit,
-                person=devices.person,
-                subscribers=subscribers,
-                on_status=on_status,
-            )
-        finally:
-            line.end()
-        play = dict(devices.sink.stats)
+            if frames.real_time and config.sink != "log":
+                log(f"BOT DRIVING at {fps:g} fps for at most {round(minutes, 2):g} min. {_hands_on(config, devices)}")
+            limit = None if config.replay_path is not None else config.minutes
+            try:
+                done = drive(
+                    frames,
+                    policy,
+                    devices.sink,
+                    fps=fps,
+                    stop=stop,
+                    minutes=limit,
+                    person=devices.person,
+                    subscribers=subscribers,
+                    on_status=on_status,
+                )
+            finally:
+                line.end()
+            play = dict(devices.sink.stats)
+    except UserError as problem:
+        if done is None:
+            raise
+        error = problem  # of a listener that closes: what was driven is told all the same
     _print_summary(config, frames, done, play)
+    if error is not None:
+        raise error
     return 0
 
 
@@ -94,28 +107,31 @@ def _hint(config: EvalConfig, devices: Drive) -> str:
     return "Ctrl+C or touch your gamepad to stop" if devices.kill_switch is not None else "Ctrl+C to stop"
 
 
-def _hands_on(config: EvalConfig) -> str:
-    """How the pad changes hands, for the terminal."""
+def _hands_on(config: EvalConfig, devices: Drive) -> str:
+    """How the pad changes hands and what stops the bot, for the terminal."""
     if config.takeover == "pad":
         by = f"{config.give_back_s:g} s of letting go or SELECT + START" if config.give_back_s else "SELECT + START"
-        return f"touch your gamepad to take over, {by} gives it back, "
-    if config.takeover == "expert":
-        return "the scripted driver takes over where it gets nowhere, "
-    return "your gamepad, if there is one, stops it when touched, "
+        return f"Touch your gamepad to take over, {by} gives it back, Ctrl+C stops it."
+    expert = "The scripted driver takes over where it gets nowhere. " if config.takeover == "expert" else ""
+    if devices.kill_switch is not None:
+        return f"{expert}Touch your gamepad, or press Ctrl+C, to stop it."
+    if devices.unread:
+        return f"{expert}No gamepad can be read ({devices.unread}): only Ctrl+C stops it."
+    return f"{expert}There is no gamepad: only Ctrl+C stops it."
 
 
 def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress, play: dict[str, Any]) -> None:
-    print(f"Drove {done.driven_s:.1f} s ({done.ticks} frames), {done.pauses} pauses; ended: {done.ended_by}.")
+    say(f"Drove {done.driven_s:.1f} s ({done.ticks} frames), {done.pauses} pauses; ended: {done.ended_by}.")
     if config.takeover != "off":
-        print(f"Taken over {counted(done.takeovers, 'time')}, {done.taken_share:.0%} of the time.")
+        say(f"Taken over {counted(done.takeovers, 'time')}, {done.taken_share:.0%} of the time.")
     p50, p99 = done.latency_ms(50), done.latency_ms(99)
     if frames.real_time:
-        print(f"Frame to pad p50 {p50:.1f} ms, p99 {p99:.1f} ms; {done.late} late ticks, {done.missed} missed.")
+        say(f"Frame to pad p50 {p50:.1f} ms, p99 {p99:.1f} ms; {done.late} late ticks, {done.missed} missed.")
     if play and not play["minutes"]:
-        print("How it played is not known: the arena did not say, or was closed meanwhile.")
+        say("How it played is not known: the arena did not say, or was closed meanwhile.")
     elif play:
         rates = f"{counted(play['touches'], 'touch', 'touches')} and {counted(play['goals'], 'goal')}"
-        print(f"Played: {rates} in {play['minutes']:.1f} min, {counted(play['own_goals'], 'own goal')}.")
+        say(f"Played: {rates} in {play['minutes']:.1f} min, {counted(play['own_goals'], 'own goal')}.")
     if config.report is not None:
         report = {
             "seconds": done.driven_s,

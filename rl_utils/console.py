@@ -12,14 +12,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rl_utils.errors import write_out
+
 PLAIN_INTERVAL_S = 5.0
 """Without a terminal a plain line appears this often."""
 
 
 def log(text: str) -> None:
     """Write one line to stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    write_out(text + "\n", sys.stderr)
+
+
+def say(text: str) -> None:
+    """Write one line of results to stdout, also where its terminal may have been closed meanwhile."""
+    write_out(text + "\n", sys.stdout, flush=False)  # a terminal takes every line, and a pipe nobody reads can wait
+
+
+def ring() -> None:
+    """Ring the terminal's bell."""
+    write_out("\a", sys.stderr)
 
 
 def counted(number: float, one: str, many: str = "") -> str:
@@ -48,8 +59,7 @@ class StatusLine:
         """Show `text` now."""
         self._next = time.monotonic() + self._interval
         if self._tty:
-            sys.stderr.write("\r\x1b[2K" + text)
-            sys.stderr.flush()
+            write_out("\r\x1b[2K" + text, sys.stderr)
         elif text != self._last:
             log(text)
         self._last = text
@@ -57,7 +67,7 @@ class StatusLine:
     def end(self) -> None:
         """Leave the last text standing and go to the next line."""
         if self._tty and self._last:
-            sys.stderr.write("\n")
+            write_out("\n", sys.stderr)
         self._last = ""
 
 

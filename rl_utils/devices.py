@@ -81,17 +81,21 @@ class RecordedInputs(Policy):
         self._inputs = np.concatenate([recording.inputs for recording in recordings])
         self._next = 0
 
+    def minutes_at(self, fps: float) -> float:
+        """How long they last at this rate."""
+        return len(self._inputs) / fps / 60
+
     @property
-    def minutes(self) -> float:
-        """How long they last."""
-        return len(self._inputs) / self.fps / 60
+    def exhausted(self) -> bool:
+        """Whether none is left."""
+        return self._next >= len(self._inputs)
 
     def reset(self) -> None:
         """Losing the window pauses the replay; it goes on where it was."""
 
     def act(self, image: Image) -> InputVector:
         """The next inputs; at rest after the last ones."""
-        if self._next >= len(self._inputs):
+        if self.exhausted:
             return REST
         self._next += 1
         return cast(InputVector, self._inputs[self._next - 1])
@@ -201,6 +205,7 @@ class Drive:
         sink: What is pressed, wrapped in the safety rules.
         person: Who may take the pad from the policy, None for nobody.
         kill_switch: Notices a hand on the physical gamepad; None where there is none, or where it is the person's.
+        unread: Why no gamepad can be the kill switch though one may be there, else empty.
         arena_pad: In direct mode, where the arena's state can be had.
     """
 
@@ -208,6 +213,7 @@ class Drive:
     sink: ControllerSink
     person: Person | None = None
     kill_switch: TouchMonitor | None = None
+    unread: str = ""
     arena_pad: ControllerSource | None = None
 
 
@@ -272,10 +278,10 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
         if person is not None:
             stack.enter_context(person)
         watched = config.sink != "log" and config.takeover != "pad"
-        switch = _open_kill_switch(config) if watched else None
+        switch, unread = _open_kill_switch(config) if watched else (None, "")
         if switch is not None:
             stack.enter_context(switch)
-        yield Drive(frames, stack.enter_context(_open_sink(config, frames)), person, switch)
+        yield Drive(frames, stack.enter_context(_open_sink(config, frames)), person, switch, unread=unread)
 
 
 def _warn_of_scoring_starts(config: EvalConfig) -> None:
@@ -356,21 +362,22 @@ def _open_person(config: EvalConfig) -> Person | None:
     return PadTakeover(pad, give_back_s=config.give_back_s, allow_menu=config.allow_menu)
 
 
-def _open_kill_switch(config: EvalConfig) -> TouchMonitor | None:
-    """Watch the physical gamepad, whose touch ends the drive; None where there is none and none was asked for.
+def _open_kill_switch(config: EvalConfig) -> tuple[TouchMonitor | None, str]:
+    """Watch the physical gamepad, whose touch ends the drive; None, and why one that may be there cannot be read.
 
     Raises:
         UserError: The gamepad named with --device is not there.
     """
     from rl_utils.controller_reader import ControllerReader
+    from rl_utils.pad_finder import unread_pads
     from rl_utils.takeover import TouchMonitor
 
     try:
-        return TouchMonitor(ControllerReader(config.device))
-    except UserError:
+        return TouchMonitor(ControllerReader(config.device)), ""
+    except UserError as error:
         if config.device is not None:
             raise
-        return None
+        return None, unread_pads(error.problem)
 
 
 def open_driver(config: EvalConfig) -> NetworkPolicy | StatePolicy | RecordedInputs:

@@ -121,12 +121,12 @@ def check_gamepad() -> list[Finding]:
     others = "; ".join(f"{device.name}: {device.refusal}" for device in seen if not device.is_pad)
     try:
         pad = choose_pad(seen=seen)
+        reading = reading_of_pad(pad)
     except UserError as error:
         arena = UserError(error.problem, f"{error.remedy}. In the practice arena none is needed (--pad arena)")
         findings = [missing("gamepad", arena)]
     else:
         also = [str(device) for device in seen if device.is_pad and device.path != pad.path]
-        reading = reading_of_pad(pad)
         detail = f"{pad}, read as {reading.profile.name}, {reading.reason}"
         detail += f"; also: {', '.join(also)}" if also else ""
         remedies = ["Choose another with --device"] * bool(also)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import os
@@ -9,7 +10,7 @@ import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
@@ -53,7 +54,7 @@ def user_errors(main: Main) -> Main:
                 raise
             sys.stdout.flush()  # here, and not when the interpreter ends, where it could only complain
         except BrokenPipeError:
-            if not _silence_unread():
+            if not silence_unread():
                 raise
             return 0
         return code
@@ -66,14 +67,28 @@ def _one_line(main: Main, argv: Sequence[str] | None) -> int:
         return main(argv)
     except UserError as error:
         line = " ".join(str(error).split())
-        sys.stderr.write(f"{_program(main)}: {line}\n")
+        write_out(f"{_program(main)}: {line}\n", sys.stderr)
         return EXIT_USER
     except KeyboardInterrupt:  # where no loop takes it as a normal way to stop: nothing is under way that could be lost
-        sys.stderr.write(f"{_program(main)}: stopped.\n")
+        write_out(f"{_program(main)}: stopped.\n", sys.stderr)
         return EXIT_INTERRUPTED
 
 
-def _silence_unread() -> bool:
+def write_out(text: str, stream: TextIO, *, flush: bool = True) -> None:
+    """Write to `stream`; where that is a terminal which has been closed, to nowhere from now on.
+
+    A closed terminal is a normal way to stop: what comes after it has to be done also where it can no longer be said.
+    """
+    try:
+        stream.write(text)
+        if flush:
+            stream.flush()
+    except OSError as error:
+        if error.errno != errno.EIO or not silence_unread():
+            raise
+
+
+def silence_unread() -> bool:
     """Send output that nobody reads any more to nowhere; whether there is any."""
     found = False
     for stream in (sys.stdout, sys.stderr):
@@ -82,7 +97,8 @@ def _silence_unread() -> bool:
         except io.UnsupportedOperation:
             continue
         poll = select.poll()
-        poll.register(descriptor, 0)  # a pipe without a reader is reported in any case, as POLLERR
+        # A pipe without a reader, and a terminal that is closed, are reported in any case, as POLLERR.
+        poll.register(descriptor, 0)
         if poll.poll(0):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, descriptor)

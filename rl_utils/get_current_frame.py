@@ -28,6 +28,8 @@ SLOW_READ: Final = 2
 SLEPT_NS: Final = 5_000_000
 USUAL_OF: Final = 16
 """Of about so many readings the mean is what is usual."""
+ANOTHER_WINDOW: Final = "another window"
+"""Said once, between the last picture of one window and the first one of the next."""
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +186,9 @@ class FrameGrabber(Device):
 class WindowFrames(FrameSource):
     """The game's window as a source of frames. For one thread only.
 
-    A picture that is black, or stays the same for some seconds, is a `problem` and no frame: see `PictureWatch`.
+    A picture that is black, or stays the same for some seconds, is a `problem` and no frame: see `PictureWatch`. So is
+    the moment at which another fitting window gets the focus, even where no time lies between the two: whoever reads
+    then looks again at what there is.
 
     Args:
         pattern: Regular expression that is searched in window titles.
@@ -217,6 +221,7 @@ class WindowFrames(FrameSource):
         self._problem = WindowState.NOT_FOUND.value
         self._last_window = self._monitor.window
         self._last_image: Image | None = None
+        self._last_serial = 0
         self._watch = PictureWatch(frozen_s)
         self._usual_read_ns = 0
 
@@ -265,7 +270,10 @@ class WindowFrames(FrameSource):
         """
         window = self._monitor.update()
         self._problem = self._objection(window)
+        if not self._problem and self._last_serial not in (0, window.serial):
+            self._problem = ANOTHER_WINDOW
         if self._problem:
+            self._last_serial = 0
             self._watch.restart()
             if window.state is WindowState.MINIMISED:
                 self._grabber.hide()
@@ -280,7 +288,7 @@ class WindowFrames(FrameSource):
             image, t_ns = grabbed
             duplicate = self._last_image is not None and same_picture(image, self._last_image)
             self._grabber.confirm(changed=not duplicate)
-        self._last_image = image
+        self._last_image, self._last_serial = image, window.serial
         self._problem = self._watch.problem(image, t_ns, duplicate=duplicate)
         return None if self._problem else Frame(image, t_ns, duplicate=duplicate)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections import deque
 from contextlib import ExitStack
@@ -13,9 +14,9 @@ from typing import Final
 import numpy as np
 
 from rl_utils.config import EvalConfig
-from rl_utils.console import log
+from rl_utils.console import counted, log
 from rl_utils.controls import NAMES
-from rl_utils.data_batcher import BatchSaver
+from rl_utils.data_batcher import QUEUE_BYTES, BatchSaver
 from rl_utils.devices import Drive
 from rl_utils.errors import UserError
 from rl_utils.interfaces import (
@@ -33,6 +34,8 @@ from rl_utils.loops import DriveSubscriber
 
 PRE_TAKEOVER_S: Final = 1.5
 """So long before a takeover the policy was already wrong: a person needs 0.5 to 1 s to see it and to grab the pad."""
+BURST_S: Final = PRE_TAKEOVER_S + 0.5
+"""So much may be handed on at once, and has room in the saver's queue beside what waits there usually."""
 
 
 class InputLog(Device):
@@ -41,7 +44,7 @@ class InputLog(Device):
     Rows stay in memory (19 numbers each) and are written when the drive ends, however it ends.
 
     Raises:
-        UserError: The file cannot be written; said before anything is driven.
+        UserError: The file cannot be opened, which is said before anything is driven, or not be written at the end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,12 +68,17 @@ class InputLog(Device):
         """Write everything."""
         if self._file.closed:
             return
-        with self._file:
-            writer = csv.writer(self._file)
-            writer.writerow(("frame_index", *NAMES))
-            for index, row in enumerate(self._rows):
-                # The shortest text that reads back as the same float32.
-                writer.writerow((index, *(np.format_float_positional(v, trim="0") for v in row)))
+        try:
+            with self._file:
+                writer = csv.writer(self._file)
+                writer.writerow(("frame_index", *NAMES))
+                for index, row in enumerate(self._rows):
+                    # The shortest text that reads back as the same float32.
+                    writer.writerow((index, *(np.format_float_positional(v, trim="0") for v in row)))
+        except OSError as error:
+            raise UserError(
+                f"{self._path} cannot be written ({error.strerror})", "Free some space, or name another file"
+            ) from error
 
 
 class DriveRecorder(Device):
@@ -113,6 +121,7 @@ class DriveRecorder(Device):
                 frames=self._frames,
                 pad=pad,
                 block=self._block,
+                queue_bytes=QUEUE_BYTES + math.ceil(BURST_S * self._fps) * frame.image.nbytes,
                 session={} if self._takeover_pad is None else {"takeover_pad": self._takeover_pad},
             )
         if self._arena_pad is not None:
@@ -134,17 +143,27 @@ class DriveRecorder(Device):
 
     def close(self) -> None:
         """Finish the session and say where it is."""
-        if self._saver is not None:
+        if self._saver is None:
+            return
+        try:
             self._hand_on()
-            self._saver.close()
-            log(f"Recorded the drive in {self._saver.folder}.")
-            self._saver = None
+        finally:
+            saver, self._saver = self._saver, None
+            saver.close()
+            lost = f" {counted(saver.dropped, 'frame')} could not be stored in time." if saver.dropped else ""
+            log(
+                f"Recorded the drive in {saver.folder}.{lost}" if saver.samples else "Nothing of the drive is recorded."
+            )
 
     def _hand_on(self, *, until_ns: int | None = None) -> None:
         while self._waiting and (until_ns is None or self._waiting[0].frame.t_ns < until_ns):
             sample = self._waiting.popleft()
             assert self._saver is not None
-            self._saver.add(sample.frame, sample.inputs, segment=sample.segment, flags=int(sample.flags))
+            try:
+                self._saver.add(sample.frame, sample.inputs, segment=sample.segment, flags=int(sample.flags))
+            except UserError:
+                self._waiting.clear()  # there is no room for them either, and that is said once
+                raise
 
 
 @dataclass

@@ -50,6 +50,7 @@ READ_REMEDY: Final = (
     "there udev gives access to gamepads)"
 )
 JOYSTICK: Final = 'a joystick whose buttons say nothing: map it with "python -m rl_utils.doctor --map" to use it'
+NO_NODE: Final = "a gamepad without"
 _WORD_BITS: Final = 8 * struct.calcsize("l")
 _IDS: Final = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})")
 
@@ -156,9 +157,32 @@ def matches(pad: SeenDevice, device: str) -> bool:
     return device.casefold() in pad.name.casefold()
 
 
-def reading_of_pad(pad: SeenDevice) -> Reading:
-    """How to read this pad, and why so."""
-    return reading_of(ids=pad.ids, driver=pad.driver, keys=pad.keys, axes=pad.axes, is_own=pad.phys == OWN_PHYS)
+def unread_pads(problem: str, seen: Sequence[SeenDevice] | None = None) -> str:
+    """Say why nothing can be read though a gamepad may be there; empty where there is simply none.
+
+    Args:
+        problem: What opening the gamepad ended with.
+        seen: What `list_pads` returned; looked up when None.
+    """
+    found = list_pads() if seen is None else seen
+    if any(pad.is_pad for pad in found):
+        return problem
+    doubtful = (pad for pad in found if pad.on_request or pad.refusal == JOYSTICK or pad.refusal.startswith(NO_NODE))
+    return "; ".join(f"{pad}: {pad.refusal}" for pad in doubtful)
+
+
+def reading_of_pad(pad: SeenDevice, *, as_mapped: bool = True) -> Reading:
+    """How to read this pad, and why so.
+
+    Args:
+        pad: A gamepad.
+        as_mapped: Its owner's mapping counts first, where there is one.
+
+    Raises:
+        UserError: That mapping is damaged.
+    """
+    own = pad.phys == OWN_PHYS
+    return reading_of(ids=pad.ids, driver=pad.driver, keys=pad.keys, axes=pad.axes, is_own=own, as_mapped=as_mapped)
 
 
 def profile_of(pad: SeenDevice) -> PadProfile:
@@ -175,7 +199,10 @@ def _rank(device: SeenDevice) -> tuple[bool, int, bool, bool, int]:
     """Pads first, then more controls, then known before guessed, real before virtual, plugged in early before late."""
     if not device.is_pad:
         return False, 0, False, False, -device.number
-    reading = reading_of_pad(device)
+    try:
+        reading = reading_of_pad(device)
+    except UserError:  # a damaged mapping must not hide the pad from who maps it again; opening the pad says it
+        reading = dataclasses.replace(reading_of_pad(device, as_mapped=False), is_guess=True)
     count = len(controls_of(device, reading.profile))
     return True, count, not reading.is_guess, bool(device.driver), -device.number
 
@@ -224,7 +251,7 @@ def _refusal(device: SeenDevice, *, node_exists: bool) -> tuple[str, bool]:
         (is_joystick and not mapped, JOYSTICK),
         (no_gamepad_buttons and not mapped, "a device without gamepad buttons"),
         (not {ABS_X, ABS_Y} <= device.axes and not mapped, "a device with gamepad buttons but no stick"),
-        (not node_exists, f"a gamepad without {device.path} (a container that was not given /dev/input?)"),
+        (not node_exists, f"{NO_NODE} {device.path} (a container that was not given /dev/input?)"),
     )
     for applies, reason in reasons:
         if applies:

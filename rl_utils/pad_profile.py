@@ -59,7 +59,15 @@ class Reading:
     is_guess: bool = False
 
 
-def reading_of(*, ids: Mapping[str, int], driver: str, keys: Set[int], axes: Set[int], is_own: bool = False) -> Reading:
+def reading_of(
+    *,
+    ids: Mapping[str, int],
+    driver: str,
+    keys: Set[int],
+    axes: Set[int],
+    is_own: bool = False,
+    as_mapped: bool = True,
+) -> Reading:
     """Find the profile of a pad.
 
     Args:
@@ -68,11 +76,12 @@ def reading_of(*, ids: Mapping[str, int], driver: str, keys: Set[int], axes: Set
         keys: EV_KEY codes it can send.
         axes: EV_ABS codes it can send.
         is_own: It is the virtual pad of this tool.
+        as_mapped: Its owner's mapping counts first, where there is one.
 
     Raises:
         UserError: Its stored mapping cannot be read.
     """
-    mapped = load_mapping(ids)
+    mapped = load_mapping(ids) if as_mapped else None
     if mapped is not None:
         return Reading(mapped, "as mapped with doctor --map")
     reading = _by_driver(ids, driver, keys, axes, is_own=is_own)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from rl_utils.console import log
+from rl_utils.console import log, ring
 from rl_utils.interfaces import Device
 
 RATE_HZ: Final = 22_050
@@ -68,8 +67,7 @@ class Sounds(Device):
         if self._mixer is not None:
             self._tunes[name].play()
         elif self._on:
-            sys.stderr.write("\a")
-            sys.stderr.flush()
+            ring()
 
     def close(self) -> None:
         """Let the last tune end, and close the device."""

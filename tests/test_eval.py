@@ -25,6 +25,7 @@ from rl_utils.model import RocketNet
 from rl_utils.recordings import open_recordings
 from rl_utils.training_run import run_training
 from tests.arena_process import running, running_arena
+from tests.test_listeners import record_throttle
 from tests.x11_window import xdotool
 
 
@@ -48,6 +49,14 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of play."""
     folder = tmp_path_factory.mktemp("play")
     assert collect.main(["--out", str(folder), "--frames", "arena", "--seconds", "2", "--noise", "1"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def held_throttle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five minutes of full throttle, for tests that must not see the end of their inputs."""
+    folder = tmp_path_factory.mktemp("throttle")
+    record_throttle(folder, 9000, size=(32, 18))
     return folder
 
 
@@ -124,7 +133,7 @@ def test_recorded_inputs_move_the_arenas_car(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_every_way_out_releases_the_arenas_pad(
-    x_display: str, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    x_display: str, held_throttle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """A throttle that stays held after the bot is gone is the article's worst fault."""
     from rl_utils.arena.link import ArenaPad
@@ -132,7 +141,7 @@ def test_every_way_out_releases_the_arenas_pad(
     socket = tmp_path / "arena.sock"
     monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
     with running_arena(socket, "--driver", "pad"):
-        command = ["eval.py", "--inputs", str(recording), "--sink", "arena"]
+        command = ["eval.py", "--inputs", str(held_throttle), "--sink", "arena"]
         with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
             wait_until(lambda: not np.array_equal(pad.at(time.monotonic_ns()).values, REST))
             child.send_signal(number)
@@ -142,7 +151,7 @@ def test_every_way_out_releases_the_arenas_pad(
 
 
 def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
-    x_display: str, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    x_display: str, held_throttle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever sees the bot drive into a wall grabs the controls: car and recording are theirs, then the bot's."""
     from rl_utils.arena.link import ArenaPad
@@ -151,7 +160,7 @@ def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
     monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
     with running_arena(socket, "--driver", "pad"):
         options = ["--takeover", "pad", "--give-back-s", "0.3", "--record", str(out), "--minutes", "5"]
-        command = ["eval.py", "--inputs", str(recording), "--sink", "arena", *options]
+        command = ["eval.py", "--inputs", str(held_throttle), "--sink", "arena", *options]
         with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
 
             def held(control: Control) -> float:
@@ -169,7 +178,7 @@ def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
             wait_until(lambda: np.array_equal(pad.at(time.monotonic_ns()).values, REST))
     assert "Taken over 1 time, " in told
     assert "BOT DRIVING" in said
-    assert "touch your gamepad to take over" in said
+    assert "Touch your gamepad to take over" in said
     (driven,) = open_recordings([out])
     with driven:
         taken = np.flatnonzero(driven.source == Source.TAKEOVER)
@@ -313,7 +322,7 @@ def test_no_option_drives_beside_the_anti_cheat(
 
 
 def test_losing_the_focus_releases_the_arenas_pad_and_gaining_it_drives_on(
-    x_display: str, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    x_display: str, held_throttle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the bot holds must not reach the window that a person opens over the game."""
     from rl_utils.arena.link import ArenaPad
@@ -321,7 +330,7 @@ def test_losing_the_focus_releases_the_arenas_pad_and_gaining_it_drives_on(
     socket = tmp_path / "arena.sock"
     monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
     with running_arena(socket, "--driver", "pad"):
-        command = ["eval.py", "--inputs", str(recording), "--sink", "arena"]
+        command = ["eval.py", "--inputs", str(held_throttle), "--sink", "arena"]
         with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
 
             def released() -> bool:
