@@ -101,6 +101,17 @@ def test_a_dodge_that_happened_goes_on() -> None:
     assert not world.snapshot().cars[0].on_ground
 
 
+@pytest.mark.parametrize("seed", [102, 107, 114])
+def test_the_scripted_driver_watches_while_somebody_else_moves_the_car(seed: int) -> None:
+    """A car that somebody throws about may be off its wheels until the prediction of the ball has run out."""
+    world, mover, watcher = World("benchmark", seed), RandomDriver(), make_driver("expert")
+    inputs = REST
+    while world.episode == 0:
+        assert watcher.decide(world, inputs).shape == (N_CONTROLS,)
+        inputs = mover.decide(world, inputs)
+        world.step(inputs, DECISION_TICKS)
+
+
 def test_simple_drivers() -> None:
     """The baselines of every score."""
     world = World("benchmark", 0)

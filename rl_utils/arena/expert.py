@@ -29,6 +29,8 @@ PREDICTION_TICKS: Final = 6
 PREDICTION_COUNT: Final = 120
 PREDICTION_AGE: Final = 3
 """A prediction of 6 s in steps of 1/20 s is used for this many decisions."""
+IN_A_SECOND: Final = 20
+"""Steps of the prediction."""
 HIGHEST_BALL_UU: Final = 150.0
 """Higher ones are waited for: it does not jump for the ball."""
 MARGIN_S: Final = 0.05
@@ -202,25 +204,39 @@ class ExpertDriver(Driver):
         return self._back_out_s > 0
 
     def _target(self, world: Playground, car: _Sight) -> _Target:
-        """Where and when to meet the ball: as planned, while that works."""
+        """Where and when to meet the ball, or where it will be in a second when it cannot be met."""
         self._age += 1
         if self._age >= PREDICTION_AGE:
-            self._prediction = world.predict_ball(PREDICTION_COUNT, PREDICTION_TICKS).tolist()
-            self._predicted_at = world.tick
-            self._age = 0
-        soonest = self._soonest(world.tick, car)
+            self._predict(world)
+        target = self._meet(world.tick, car)
+        if target is None and self._index(world.tick) + IN_A_SECOND >= PREDICTION_COUNT:
+            # Decisions in a dodge, in the air or stuck do not count as its age: it may be seconds old.
+            self._predict(world)
+            target = self._meet(world.tick, car)
+        if target is not None:
+            return target
+        in_a_second = self._prediction[self._index(world.tick) + IN_A_SECOND]
+        return _aim(car, [*in_a_second[:2], field.BALL_REST_Z_UU, 0.0, 0.0, 0.0], None)
+
+    def _predict(self, world: Playground) -> None:
+        self._prediction = world.predict_ball(PREDICTION_COUNT, PREDICTION_TICKS).tolist()
+        self._predicted_at = world.tick
+        self._age = 0
+
+    def _meet(self, now: int, car: _Sight) -> _Target | None:
+        """Where and when to meet the ball: as planned, while that works; None if it cannot be met."""
+        soonest = self._soonest(now, car)
         planned = self._meeting
         if planned is not None and (soonest is None or soonest > planned - KEEP_TICKS):
-            kept = self._reachable(world.tick, car, planned, patience=KEEP_SHARE)
+            kept = self._reachable(now, car, planned, patience=KEEP_SHARE)
             if kept is not None:
                 return kept
         self._meeting = soonest
-        if soonest is not None:
-            target = self._reachable(world.tick, car, soonest)
-            assert target is not None
-            return target
-        in_a_second = self._prediction[self._index(world.tick) + 20]
-        return _aim(car, [*in_a_second[:2], field.BALL_REST_Z_UU, 0.0, 0.0, 0.0], None)
+        if soonest is None:
+            return None
+        target = self._reachable(now, car, soonest)
+        assert target is not None
+        return target
 
     def _soonest(self, now: int, car: _Sight) -> int | None:
         """The first tick at which it can meet the ball, as far as the prediction goes."""
