@@ -119,6 +119,29 @@ def test_seeds_for_training_are_not_held_out(checkpoint: Path, capsys: pytest.Ca
     assert "not held out" in capsys.readouterr().err
 
 
+def test_kickoffs_are_told_to_be_five(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All seeds share the same five starts: called held out and independent, a score would promise too much."""
+    file = tmp_path / "score.json"
+    words = ["--driver", "idle", "--episodes", "30", "--situation", "kickoff", "--workers", "1", "--json", str(file)]
+    assert main(words) == 0
+    table = json.loads(file.read_text())
+    assert table["seed"] == SCORING_SEEDS
+    assert table["held_out"] is False
+    assert table["distinct_starts"] == 5
+    said = "There are only 5 kickoffs, and training plays them, too. These 30 episodes had 5 different starts"
+    assert said in table["note"]
+    assert said in capsys.readouterr().out
+
+
+def test_other_starts_are_told_to_be_different(tmp_path: Path) -> None:
+    """A note where nothing is to be said would make people doubt every score."""
+    file = tmp_path / "score.json"
+    assert main(["--driver", "idle", "--episodes", "4", "--workers", "1", "--json", str(file)]) == 0
+    table = json.loads(file.read_text())
+    assert table["distinct_starts"] == 4
+    assert "note" not in table
+
+
 def test_a_constant_driver_holds_its_inputs() -> None:
     """The baseline "mean action" has to be just that: even sticks, and nearly no touches."""
     held = REST.copy()
