@@ -26,12 +26,11 @@ from rl_utils.batch_sample import BatchSpec, Row, encode
 from rl_utils.controls import LAYOUT_VERSION, REST
 from rl_utils.errors import UserError
 from rl_utils.interfaces import PadEvent
+from rl_utils.quality import AT_REST
 from rl_utils.recordings import Recording
 from rl_utils.session_folder import create_session_folder, lock_session, write_session
 from rl_utils.timeline import Timeline
 
-AT_REST: Final = 0.02
-"""A control this near to its rest value is not used."""
 FLUSH_SAMPLES: Final = 500
 
 Mask = NDArray[np.bool_]

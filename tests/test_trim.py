@@ -51,9 +51,11 @@ def test_what_stays_is_what_it_was(tmp_path: Path, codec: str) -> None:
     assert before == {file: file.read_bytes() for file in folder.iterdir()}, "the original is untouched"
 
 
-def test_idle_time_goes(tmp_path: Path) -> None:
-    """Minutes in a menu teach a bot to stand still."""
+@pytest.mark.parametrize("off_centre", [0.0, 0.06])
+def test_idle_time_goes(tmp_path: Path, off_centre: float) -> None:
+    """Minutes in a menu teach a bot to stand still, also where a worn stick does not rest at its centre."""
     inputs = np.tile(REST, (100, 1))
+    inputs[:, Control.RIGHT_Y] += off_centre
     inputs[20:40, Control.RIGHT_TRIGGER] = 1.0
     inputs[80, Control.LEFT_X] = 0.9
     folder = record(tmp_path / "all", np.zeros((100, 27, 48, 3), np.uint8), inputs, fps=10)
