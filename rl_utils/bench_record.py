@@ -39,6 +39,11 @@ ARTICLE_HZ: Final = 30.0
 """The rate that it aims at; it cannot keep 60."""
 ARTICLE_S: Final = 10.0
 START_S: Final = 30.0
+LEAST_S: Final = 3.0
+"""Shorter recordings are nearly all beginning and end."""
+CLOSING_S: Final = 1.0
+"""CPU time of the end, when the last file is closed and judged, is not that of recording."""
+CPU_EVERY_S: Final = 0.5
 _EARLY_NS: Final = 1_000_000
 """What seems so much before its deadline is a little before the usual delay, and no whole period late."""
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -71,8 +76,10 @@ def bench_record(seconds: float) -> list[Row]:
         and whether it holds.
 
     Raises:
-        UserError: No display and no Xvfb, or the window was not in front.
+        UserError: Too short, no display and no Xvfb, or the window was not in front.
     """
+    if seconds < LEAST_S:
+        raise UserError(f"{seconds:g} s are too short to measure a recording", f"Use --seconds {LEAST_S:g} or more")
     from rl_utils.virtual_screen import screen
 
     with ExitStack() as stack:
@@ -125,14 +132,17 @@ def _collect(folder: Path, seconds: float) -> Beside:
             while program.poll() is None:
                 tick = pacer.wait()
                 ticks.append(tick.deadline_ns + tick.late_ns)
-                if tick.index % RATE_HZ == 0 and time.monotonic() - began < seconds - 1:
+                passed = time.monotonic() - began
+                if passed - (now - began) >= CPU_EVERY_S and passed < seconds - CLOSING_S:
                     now, cpu_now = time.monotonic(), _cpu_s(program.pid)
         except BaseException:
             program.kill()
             raise
     if program.returncode != 0:
         raise UserError(f"collect.py failed: {messages.read_text().strip()}", "Leave the moving picture in front")
-    return Beside(np.array(ticks, np.int64), (cpu_now - cpu_began) / max(now - began, 1e-9))
+    if cpu_now <= cpu_began:  # on a machine so busy that no moment came to look
+        raise UserError("The CPU time of collect.py was not seen", "Measure longer with --seconds")
+    return Beside(np.array(ticks, np.int64), (cpu_now - cpu_began) / (now - began))
 
 
 def _await_recording(program: subprocess.Popen[bytes], out: Path) -> None:

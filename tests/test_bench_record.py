@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rl_utils import bench
 from rl_utils.bench_record import PERIOD_NS, bench_record, lateness_ns, missed_ticks
 from rl_utils.bench_window import BITS, BLOCK_PX, number_in
 
@@ -22,6 +23,12 @@ def test_a_recording_is_checked_number_by_number(monkeypatch: pytest.MonkeyPatch
     assert 0 < float(str(rows["CPU ms per frame"]["ours"])) < float(str(rows["CPU ms per frame"]["beside"]))
     for name in ("late, p99 ms", "late while a file ends, p99 ms"):
         assert 0 <= float(str(rows[name]["ours"])) <= PERIOD_NS / 1e6
+
+
+def test_too_short_a_recording_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """After half a minute of waiting it would end in a division by zero."""
+    assert bench.main(["record", "--seconds", "1"]) == 2
+    assert "1 s are too short to measure a recording. Use --seconds 3 or more" in capsys.readouterr().err
 
 
 def test_lateness_is_found_in_stored_times() -> None:
