@@ -26,6 +26,7 @@ from rl_utils.bench_window import BITS, RATE_HZ, SHOWN, STEPS, TITLE, number_in
 from rl_utils.bench_write import Article
 from rl_utils.controls import REST, Control
 from rl_utils.errors import UserError
+from rl_utils.get_current_window import WindowMonitor
 from rl_utils.interfaces import Flag, Frame, Inputs
 from rl_utils.pacing import LATE_SHARE, Pacer
 from rl_utils.recordings import Recording, open_recordings
@@ -167,9 +168,8 @@ def _article_ms(folder: Path, seconds: float) -> float:
     less than two measurements differ by.
     """
     count = round(min(seconds, ARTICLE_S) * ARTICLE_HZ)
+    region = recorded_region()
     with mss.MSS(backend="xlib") as screen:
-        region = dict(zip(("left", "top", "width", "height"), (0, 0, *map(int, SCREEN.split("x"))), strict=True))
-        region = {**region, **{side: min(region[side], screen.monitors[0][side]) for side in ("width", "height")}}
         recipe = Article(folder, count)
         inputs = Inputs(REST)
         began = time.process_time()
@@ -179,6 +179,19 @@ def _article_ms(folder: Path, seconds: float) -> float:
             recipe.add(Frame(article_frame(screen, region), time.monotonic_ns()), inputs)
         recipe.close()
         return (time.process_time() - began) * 1000 / count
+
+
+def recorded_region() -> dict[str, int]:
+    """Where on the screen the moving window is, as mss takes it: all of it is recorded, however large.
+
+    Raises:
+        UserError: It is not there.
+    """
+    with WindowMonitor(f"^{TITLE}$") as monitor:
+        window = monitor.update()
+    if window.id == 0:
+        raise UserError("The moving window was closed", "Leave it open and measure again")
+    return {"left": window.left, "top": window.top, "width": window.width, "height": window.height}
 
 
 def lateness_ns(times: Times) -> Times:
