@@ -18,7 +18,7 @@ from rl_utils.config import ScoreConfig, parse_config
 from rl_utils.console import log, progress
 from rl_utils.controls import BUTTONS
 from rl_utils.errors import UserError, user_errors
-from rl_utils.paths import require_checkpoint
+from rl_utils.paths import require_checkpoint, require_folder, require_writable
 
 COUNTED: Final = ("goals", "touches", "own_goals")
 
@@ -142,6 +142,10 @@ def score(
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a policy or a driver and print the result."""
     config = parse_config(ScoreConfig, argv, prog="python -m rl_utils.arena score")
+    if config.json is not None:
+        require_folder(config.json.parent, "--json")  # what is missing of it is made
+        if config.json.parent.is_dir():
+            require_writable(config.json, "--json")
     spec, name = _player(config)
     variant = [config.team] * (config.team != "blue") + [config.look] * (config.look != "default")
     name = f"{name} ({', '.join(variant)})" if variant else name
@@ -160,12 +164,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config.checkpoint is not None and config.seed < SCORING_SEEDS:
         log(f"Seeds below {SCORING_SEEDS} may have been trained on: this score is not held out.")
     differences = {} if earlier is None else {w: compare(result.rollouts, earlier, w) for w in COUNTED}
-    if config.json is not None:
-        against = {} if earlier is None else {"name": earlier.name, **{w: asdict(d) for w, d in differences.items()}}
-        _write(result.as_table() | ({"against": against} if against else {}), config.json)
     print(_text(result))
     if earlier is not None:
         print(_comparison(differences, earlier.name))
+    if config.json is not None:
+        against = {} if earlier is None else {"name": earlier.name, **{w: asdict(d) for w, d in differences.items()}}
+        _write(result.as_table() | ({"against": against} if against else {}), config.json)
     return 0
 
 
