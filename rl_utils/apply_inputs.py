@@ -108,8 +108,11 @@ class InputApplier(ControllerSink):
         """
         if not np.isfinite(inputs).all():
             raise ValueError(f"inputs hold values that are not numbers: {inputs}")
-        values = mask_menu(inputs, allow_menu=self._allow_menu)
-        self._send(device_values(rest_sticks(values, self._dead_zone)))
+        self._send(device_values(self.pressed(inputs)))
+
+    def pressed(self, inputs: InputVector) -> InputVector:
+        """What is left of the inputs without menu buttons and within the dead zone."""
+        return rest_sticks(mask_menu(inputs, allow_menu=self._allow_menu), self._dead_zone)
 
     def release(self) -> None:
         """Sticks and d-pad to rest, triggers to 0, all buttons up."""

@@ -11,6 +11,7 @@ from typing import Any
 from rl_utils.config import BenchConfig, parse_config
 from rl_utils.console import log
 from rl_utils.errors import UserError, user_errors
+from rl_utils.paths import require_writable
 
 Row = Mapping[str, Any]
 Part = Callable[[float], list[dict[str, object]]]
@@ -60,6 +61,8 @@ def _text(value: object) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print."""
     config = parse_config(BenchConfig, argv, prog="python -m rl_utils.bench")
+    if config.json is not None:
+        require_writable(config.json, "--json")
     results: dict[str, list[dict[str, object]]] = {}
     failed = False
     wanted = [part for name in config.what or PARTS for part in WITH.get(name, (name,))]
@@ -76,7 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         results[name] = rows
         print(f"\n{name}\n{table(rows)}", flush=True)
     if config.json is not None:
-        config.json.write_text(json.dumps(results, indent=2) + "\n")
+        try:
+            config.json.write_text(json.dumps(results, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"{config.json} cannot be written ({error.strerror})", "Free some space") from error
     return 2 if failed and not results else 0
 
 

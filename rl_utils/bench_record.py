@@ -26,6 +26,7 @@ from rl_utils.bench_window import BITS, RATE_HZ, SHOWN, STEPS, TITLE, number_in
 from rl_utils.bench_write import Article
 from rl_utils.controls import REST, Control
 from rl_utils.errors import UserError
+from rl_utils.get_current_window import WindowMonitor
 from rl_utils.interfaces import Flag, Frame, Inputs
 from rl_utils.pacing import LATE_SHARE, Pacer
 from rl_utils.recordings import Recording, open_recordings
@@ -39,6 +40,11 @@ ARTICLE_HZ: Final = 30.0
 """The rate that it aims at; it cannot keep 60."""
 ARTICLE_S: Final = 10.0
 START_S: Final = 30.0
+LEAST_S: Final = 3.0
+"""Shorter recordings are nearly all beginning and end."""
+CLOSING_S: Final = 1.0
+"""CPU time of the end, when the last file is closed and judged, is not that of recording."""
+CPU_EVERY_S: Final = 0.5
 _EARLY_NS: Final = 1_000_000
 """What seems so much before its deadline is a little before the usual delay, and no whole period late."""
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -71,8 +77,10 @@ def bench_record(seconds: float) -> list[Row]:
         and whether it holds.
 
     Raises:
-        UserError: No display and no Xvfb, or the window was not in front.
+        UserError: Too short, no display and no Xvfb, or the window was not in front.
     """
+    if seconds < LEAST_S:
+        raise UserError(f"{seconds:g} s are too short to measure a recording", f"Use --seconds {LEAST_S:g} or more")
     from rl_utils.virtual_screen import screen
 
     with ExitStack() as stack:
@@ -125,14 +133,17 @@ def _collect(folder: Path, seconds: float) -> Beside:
             while program.poll() is None:
                 tick = pacer.wait()
                 ticks.append(tick.deadline_ns + tick.late_ns)
-                if tick.index % RATE_HZ == 0 and time.monotonic() - began < seconds - 1:
+                passed = time.monotonic() - began
+                if passed - (now - began) >= CPU_EVERY_S and passed < seconds - CLOSING_S:
                     now, cpu_now = time.monotonic(), _cpu_s(program.pid)
         except BaseException:
             program.kill()
             raise
     if program.returncode != 0:
         raise UserError(f"collect.py failed: {messages.read_text().strip()}", "Leave the moving picture in front")
-    return Beside(np.array(ticks, np.int64), (cpu_now - cpu_began) / max(now - began, 1e-9))
+    if cpu_now <= cpu_began:  # on a machine so busy that no moment came to look
+        raise UserError("The CPU time of collect.py was not seen", "Measure longer with --seconds")
+    return Beside(np.array(ticks, np.int64), (cpu_now - cpu_began) / (now - began))
 
 
 def _await_recording(program: subprocess.Popen[bytes], out: Path) -> None:
@@ -157,9 +168,8 @@ def _article_ms(folder: Path, seconds: float) -> float:
     less than two measurements differ by.
     """
     count = round(min(seconds, ARTICLE_S) * ARTICLE_HZ)
+    region = recorded_region()
     with mss.MSS(backend="xlib") as screen:
-        region = dict(zip(("left", "top", "width", "height"), (0, 0, *map(int, SCREEN.split("x"))), strict=True))
-        region = {**region, **{side: min(region[side], screen.monitors[0][side]) for side in ("width", "height")}}
         recipe = Article(folder, count)
         inputs = Inputs(REST)
         began = time.process_time()
@@ -169,6 +179,19 @@ def _article_ms(folder: Path, seconds: float) -> float:
             recipe.add(Frame(article_frame(screen, region), time.monotonic_ns()), inputs)
         recipe.close()
         return (time.process_time() - began) * 1000 / count
+
+
+def recorded_region() -> dict[str, int]:
+    """Where on the screen the moving window is, as mss takes it: all of it is recorded, however large.
+
+    Raises:
+        UserError: It is not there.
+    """
+    with WindowMonitor(f"^{TITLE}$") as monitor:
+        window = monitor.update()
+    if window.id == 0:
+        raise UserError("The moving window was closed", "Leave it open and measure again")
+    return {"left": window.left, "top": window.top, "width": window.width, "height": window.height}
 
 
 def lateness_ns(times: Times) -> Times:

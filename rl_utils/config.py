@@ -35,6 +35,10 @@ TeamName = Literal["blue", "orange"]
 ComputeDevice = Literal["auto", "cpu", "cuda"]
 LookName = Literal["default", "night", "desert", "ice"]
 
+LONGEST_S: Final = 10_000_000.0
+"""Four months: longer than anything that is recorded, driven or trained."""
+LONGEST_MIN: Final = 100_000.0
+
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _MASK = re.compile(",".join([r"(\d{1,3}(?:\.\d+)?)"] * 4))
 _UNTIL = re.compile(r"(\d{1,9}(?:\.\d+)?)\s*(f|frames?|s|sec|seconds?|m|min|minutes?|h|hours?)", re.IGNORECASE)
@@ -102,6 +106,13 @@ def _require_data(data: Sequence[Path], example: str, **lists: Sequence[object])
     """
     took = next((f": --{name.replace('_', '-')} took the words after it" for name, words in lists.items() if words), "")
     _require(len(data) > 0, f"No recording was named{took}", f'Name folders or files first: "{example}"')
+
+
+def _require_duration(option: str, value: float | None, *, longest: float = LONGEST_S) -> None:
+    """Refuse what is no time, and what cannot be counted in frames, such as inf. None is no limit."""
+    if value is not None:
+        remedy = f"Use more than 0 and at most {longest:.0f}"
+        _require(0 < value <= longest, f"{option} {value:g} is not a duration", remedy)
 
 
 def _require_wait(seconds: float) -> None:
@@ -180,16 +191,12 @@ class CollectConfig:
         _check_window_regex(self.window)
         _require(1 <= self.fps <= 240, f"--fps {self.fps:g} is out of range", "Choose 1 to 240")
         _require(self.batch_size >= 1, f"--batch-size {self.batch_size} is too small", "Choose at least 1")
-        _require(
-            self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
-        )
+        _require_duration("--seconds", self.seconds)
         _require(0 <= self.noise <= 1, f"--noise {self.noise:g} is out of range", "Choose 0 to 1")
         _require(self.seconds is None or self.until is None, "--seconds and --until exclude each other", "Give one")
         _require(0 <= self.countdown <= 3600, f"--countdown {self.countdown:g} is out of range", "Choose 0 to 3600")
         _require_wait(self.wait)
-        _require(
-            self.discard_seconds > 0, f"--discard-seconds {self.discard_seconds:g} is too short", "Use more than 0"
-        )
+        _require_duration("--discard-seconds", self.discard_seconds)
         _require(self.limit is None or self.limit > 0, "There is nothing to record", "Ask for at least one frame")
         if self.frames == "arena":
             _require(not self.resume, "Direct mode has no sittings to go on with", "Leave --resume away")
@@ -335,9 +342,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _require_data(self.data, "train.py recordings --out runs/a", mask=self.mask, hold_out=self.hold_out)
         _require(self.epochs >= 1, f"--epochs {self.epochs} is too small", "Choose at least 1")
-        _require(
-            self.minutes is None or self.minutes > 0, f"--minutes {self.minutes} is not a duration", "Use more than 0"
-        )
+        _require_duration("--minutes", self.minutes, longest=LONGEST_MIN)
         _require(
             self.batch_size >= 2 or self.batch_size == AUTO_BATCH,
             f"--batch-size {self.batch_size} is too small",
@@ -348,6 +353,16 @@ class TrainConfig:
         _require(self.clip > 0, f"--clip {self.clip:g} would let nothing be learnt", "Use more than 0; inf is no limit")
         _require(self.weight_decay >= 0, f"--weight-decay {self.weight_decay:g} is negative", "Use 0 or more")
         _require(0 < self.val_share <= 0.9, f"--val-share {self.val_share:g} is out of range", "Choose 0.01 to 0.9")
+        _require(
+            0 <= self.val_gap_s <= 86_400,
+            f"--val-gap-s {self.val_gap_s:g} is out of range",
+            "Choose 0 to 86400 seconds",
+        )
+        _require(
+            abs(self.action_shift_ms) <= 60_000,
+            f"--action-shift-ms {self.action_shift_ms:g} is out of range",
+            "Choose -60000 to 60000",
+        )
         _require(0 <= self.seed < 2**32, f"--seed {self.seed} is out of range", f"Choose 0 to {2**32 - 1}")
         _require(0 <= self.threads <= 1024, f"--threads {self.threads} is out of range", "Choose 0 to 1024")
         for name in ("colour", "blur", "drop_past"):
@@ -453,7 +468,7 @@ class EvalConfig:
         _require(
             not direct or self.sink in ("arena", "log"), "--frames arena drives only its own car", "Add --sink arena"
         )
-        _require(self.minutes > 0, f"--minutes {self.minutes:g} is not a duration", "Use more than 0")
+        _require_duration("--minutes", self.minutes, longest=LONGEST_MIN)
         _require_wait(self.wait)
         _require(0 <= self.dead_zone < 1, f"--dead-zone {self.dead_zone:g} is out of range", "Choose 0 to 0.99")
         _require(self.fps is None or 1 <= self.fps <= 240, f"--fps {self.fps} is out of range", "Choose 1 to 240")
@@ -509,10 +524,12 @@ class PlaybackConfig:
     def __post_init__(self) -> None:
         _require_data(self.data, "playback.py recordings")
         _require(0.05 <= self.speed <= 20, f"--speed {self.speed:g} is out of range", "Choose 0.05 to 20")
-        _require(self.start >= 0, f"--start {self.start:g} is negative", "Choose 0 or more")
         _require(
-            self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
+            0 <= self.start <= LONGEST_S,
+            f"--start {self.start:g} is out of range",
+            f"Choose 0 to {LONGEST_S:.0f} seconds",
         )
+        _require_duration("--seconds", self.seconds)
 
 
 @dataclass(frozen=True)
@@ -539,15 +556,18 @@ class TrimConfig:
 
     def __post_init__(self) -> None:
         _require_data(self.data, "playback.py trim recordings --out kept --drop 12.5-20", drop=self.drop)
-        _require(self.start >= 0, f"--start {self.start:g} is negative", "Choose 0 or more")
+        _require(
+            0 <= self.start <= LONGEST_S,
+            f"--start {self.start:g} is out of range",
+            f"Choose 0 to {LONGEST_S:.0f} seconds",
+        )
         _require(
             self.end is None or self.end > self.start,
             f"--end {self.end} is not after --start {self.start:g}",
             "Choose a later one",
         )
-        _require(
-            self.drop_idle is None or self.drop_idle > 0, f"--drop-idle {self.drop_idle} is no time", "Use more than 0"
-        )
+        _require_duration("--end", self.end)
+        _require_duration("--drop-idle", self.drop_idle)
         chosen = self.start > 0 or self.end is not None or self.drop or self.drop_idle is not None
         _require(bool(chosen), "Nothing is to be left out", "Use --start, --end, --drop or --drop-idle")
 
@@ -596,9 +616,7 @@ class ArenaConfig:
             "Choose 30, 40, 60 or 120",
         )
         _require(0 <= self.noise <= 1, f"--noise {self.noise:g} is out of range", "Choose 0 to 1")
-        _require(
-            self.seconds is None or self.seconds > 0, f"--seconds {self.seconds} is not a duration", "Use more than 0"
-        )
+        _require_duration("--seconds", self.seconds)
 
     @property
     def size_px(self) -> WindowSize:
@@ -647,9 +665,7 @@ class ScoreConfig:
         _require(not both, "--checkpoint and --driver exclude each other", "Give one of them")
         _require(not none, "Nothing to score", "Give --checkpoint FILE or --driver NAME")
         _require(self.episodes >= 1, f"--episodes {self.episodes} is too small", "Choose at least 1")
-        _require(
-            self.minutes is None or self.minutes > 0, f"--minutes {self.minutes} is not a duration", "Use more than 0"
-        )
+        _require_duration("--minutes", self.minutes, longest=LONGEST_MIN)
         _require(
             not self.as_shipped or self.checkpoint is not None,
             "--as-shipped is a way to drive a network",
@@ -779,7 +795,7 @@ class BenchConfig:
     """Also write the figures here."""
 
     def __post_init__(self) -> None:
-        _require(self.seconds > 0, f"--seconds {self.seconds:g} is not a duration", "Use more than 0")
+        _require_duration("--seconds", self.seconds)
 
 
 @dataclass(frozen=True)
@@ -793,6 +809,7 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         _require(self.minutes >= 1, f"--minutes {self.minutes:g} is too short", "Choose at least 1")
+        _require_duration("--minutes", self.minutes, longest=LONGEST_MIN)
 
 
 def _check_window_regex(pattern: str) -> None:

@@ -29,6 +29,7 @@ from rl_utils.interfaces import (
     Policy,
 )
 from rl_utils.paths import require_checkpoint
+from rl_utils.scoring_starts import warn_before_recording
 
 if TYPE_CHECKING:
     from rl_utils.arena.direct import DirectArena
@@ -115,6 +116,7 @@ def open_play(config: CollectConfig) -> Iterator[tuple[FrameSource, ControllerSo
         UserError: No display, no window in time, no pad, no arena.
     """
     if config.frames == "arena":
+        warn_before_recording(config.seed)
         with _direct_arena(
             config.situation,
             config.seed,
@@ -159,6 +161,7 @@ def _open_pad(config: CollectConfig, frames: WindowFrames | None) -> ControllerS
         except UserError:
             pad.close()
             raise
+        warn_before_recording(pad.about.get("seed"))
         return pad
     from rl_utils.controller_reader import ControllerReader
 
@@ -255,7 +258,8 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
     """
     if config.frames == "arena":
         coach = config.takeover == "expert"
-        _warn_of_scoring_starts(config)
+        if config.record is not None:
+            warn_before_recording(config.seed)
         with _direct_arena(config.situation, config.seed, fps=fps, size=size, coach=coach) as arena:
             sink = arena.sink if config.sink == "arena" else LogSink()
             yield Drive(arena, sink, arena.person if coach else None, arena_pad=arena.pad)
@@ -284,17 +288,6 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
         yield Drive(frames, stack.enter_context(_open_sink(config, frames)), person, switch, unread=unread)
 
 
-def _warn_of_scoring_starts(config: EvalConfig) -> None:
-    from rl_utils.arena.situations import SCORING_SEEDS
-
-    if config.record is not None and config.seed >= SCORING_SEEDS:
-        logger.warning(
-            "Starts from seed %d on are kept for scoring: to learn from this recording, use --situation training with a"
-            " smaller --seed",
-            SCORING_SEEDS,
-        )
-
-
 def _one_recording(recordings: list[Recording], path: Path) -> Recording:
     if len(recordings) > 1:
         names = ", ".join(recording.name for recording in recordings[:3])
@@ -316,6 +309,8 @@ def _open_sink(config: EvalConfig, frames: WindowFrames) -> ControllerSink:
         except UserError:
             sink.close()
             raise
+        if config.record is not None:
+            warn_before_recording(sink.about.get("seed"))
         return SafeSink(sink, allow_menu=config.allow_menu, dead_zone=config.dead_zone)
 
     def guard() -> None:

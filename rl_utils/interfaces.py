@@ -226,6 +226,10 @@ class ControllerSink(Device):
     def release(self) -> None:
         """Sticks and d-pad to rest, triggers to 0, all buttons up."""
 
+    def pressed(self, inputs: InputVector) -> InputVector:
+        """What the pad does when it is told to `apply` these inputs, as recordings hold it: a sink may mask some."""
+        return inputs
+
     @property
     def stats(self) -> Mapping[str, Any]:
         """What the other side knows about the play so far (the arena's goals and touches); empty elsewhere."""

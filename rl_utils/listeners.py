@@ -20,6 +20,7 @@ from rl_utils.data_batcher import QUEUE_BYTES, BatchSaver
 from rl_utils.devices import Drive
 from rl_utils.errors import UserError
 from rl_utils.interfaces import (
+    ControllerSink,
     ControllerSource,
     Device,
     Flag,
@@ -98,8 +99,10 @@ class DriveRecorder(Device):
         block: bool,
         takeover_pad: PadInfo | None = None,
         arena_pad: ControllerSource | None = None,
+        sink: ControllerSink | None = None,
     ) -> None:
         self._out = out
+        self._sink = sink
         self._arena_pad = arena_pad
         self._takeover_pad = takeover_pad
         self._frames = frames
@@ -124,6 +127,8 @@ class DriveRecorder(Device):
                 queue_bytes=QUEUE_BYTES + math.ceil(BURST_S * self._fps) * frame.image.nbytes,
                 session={} if self._takeover_pad is None else {"takeover_pad": self._takeover_pad},
             )
+        if self._sink is not None:  # menu buttons and small moves that were held back did not happen
+            inputs = replace(inputs, values=self._sink.pressed(inputs.values))
         if self._arena_pad is not None:
             inputs = replace(inputs, state=self._arena_pad.at(frame.t_ns).state)
         since_ns = frame.t_ns - round(PRE_TAKEOVER_S * 1e9)
@@ -219,6 +224,7 @@ def open_listeners(config: EvalConfig, devices: Drive, stack: ExitStack, *, fps:
             block=not frames.real_time,
             takeover_pad=person.info if person is not None else None,
             arena_pad=devices.arena_pad,
+            sink=devices.sink,
         )
         listeners.append(stack.enter_context(recorder))
     if config.show:

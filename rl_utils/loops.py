@@ -34,11 +34,12 @@ class DriveSubscriber(Protocol):
     """Listens to a drive. Called inside the loop: must return at once."""
 
     def on_tick(self, frame: Frame, inputs: Inputs, segment: int) -> None:
-        """The pad was set to `inputs` in answer to `frame`; `inputs.source` tells by whom.
+        """The sink was told to apply `inputs` in answer to `frame`; `inputs.source` tells by whom.
 
         Args:
             frame: What was seen.
-            inputs: What was pressed, and who held the pad: policy or takeover.
+            inputs: What was answered, and who held the pad: policy or takeover. `ControllerSink.pressed` tells what
+                the pad made of it.
             segment: Grows whenever the picture does not continue the previous one.
         """
 

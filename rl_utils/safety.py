@@ -205,7 +205,11 @@ class SafeSink(ControllerSink):
                 raise RuntimeError("the sink is closed")
             self._holds = True  # also if apply() fails half way
             self._fresh = time.monotonic()
-            self._sink.apply(rest_sticks(mask_menu(inputs, allow_menu=self._allow_menu), self._dead_zone))
+            self._sink.apply(self._masked(inputs))
+
+    def pressed(self, inputs: InputVector) -> InputVector:
+        """What is left of the inputs without menu buttons and within the dead zone, here and in the sink."""
+        return self._sink.pressed(self._masked(inputs))
 
     def release(self) -> None:
         """Sticks and d-pad to rest, triggers to 0, all buttons up."""
@@ -233,6 +237,9 @@ class SafeSink(ControllerSink):
     def stats(self) -> Mapping[str, Any]:
         """What the sink knows about the play."""
         return self._sink.stats
+
+    def _masked(self, inputs: InputVector) -> InputVector:
+        return rest_sticks(mask_menu(inputs, allow_menu=self._allow_menu), self._dead_zone)
 
     def _watch(self) -> None:
         """The thread: release what is held for too long."""

@@ -31,6 +31,7 @@ from rl_utils.preprocess import InputSpec, PreprocessSpec
 from rl_utils.recordings import Recording, open_recordings
 from rl_utils.run_state import BEST, LAST, Ending, Outcome, RunState
 from rl_utils.schedule import StepSchedule, TimeSchedule, steps_per_pass
+from rl_utils.scoring_starts import warn_before_learning
 from rl_utils.selection import check_playable
 from rl_utils.speed import settle
 from rl_utils.split import STRETCH_S, least_gap_s, least_play_s
@@ -99,7 +100,7 @@ def _run(
     began = now()
     state = RunState(**last.resume["state"]) if last is not None else RunState()
     with workers.lead_first():
-        recordings, samples = _open_all(config, state.round)
+        recordings, samples = _open_all(config, state.round, warn=workers.leads)
         spec = _spec(config, samples, last)
         if isinstance(spec, StateSpec):
             StateStore(recordings, spec)  # refuses play without a state, before anything is in the run's folder
@@ -175,9 +176,11 @@ def _settle(
         return settle(config, last, spec, workers.device, per_pass=samples.per_pass, count=workers.count)
 
 
-def _open_all(config: TrainConfig, rounds: int) -> tuple[list[Recording], Samples]:
+def _open_all(config: TrainConfig, rounds: int, *, warn: bool) -> tuple[list[Recording], Samples]:
     """What the person named, and the play of the coach rounds so far."""
     recordings = open_recordings(config.data, pad_profile=config.pad_profile, leave_out=config.out)
+    if warn:
+        warn_before_learning(recordings)
     samples = _samples_of(config, recordings)
     if config.hold_out:
         apart = open_recordings(config.hold_out, pad_profile=config.pad_profile, leave_out=config.out)

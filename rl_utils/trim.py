@@ -26,13 +26,14 @@ from rl_utils.batch_sample import BatchSpec, Row, encode
 from rl_utils.controls import LAYOUT_VERSION, REST
 from rl_utils.errors import UserError
 from rl_utils.interfaces import PadEvent
+from rl_utils.quality import AT_REST
 from rl_utils.recordings import Recording
 from rl_utils.session_folder import create_session_folder, lock_session, write_session
 from rl_utils.timeline import Timeline
 
-AT_REST: Final = 0.02
-"""A control this near to its rest value is not used."""
 FLUSH_SAMPLES: Final = 500
+OF_THE_WHOLE: Final = ("verdict", "dropped", "discarded", "bytes_written")
+"""Entries of session.json that say nothing about a part; `playback.py --info` judges it anew."""
 
 Mask = NDArray[np.bool_]
 Span = tuple[float, float]
@@ -156,7 +157,8 @@ def _write(recording: Recording, kept: NDArray[np.int64], folder: Path) -> None:
         "trimmed_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "complete": False,
     }
-    session.pop("verdict", None)  # of the whole; `playback.py --info` judges anew
+    for entry in OF_THE_WHOLE:
+        session.pop(entry, None)
     write_session(folder, session)
     segments = recording.segment[kept] + np.concatenate([[0], np.cumsum(np.diff(kept) > 1)])
     events = _events_of(recording)

@@ -120,6 +120,9 @@ def test_simple_drivers() -> None:
     assert (ConstantDriver(held).decide(world, REST) == held).all()
     first, again = ([RandomDriver().decide(world, REST) for _ in range(1)] for _ in range(2))
     assert (first[0] == again[0]).all()
+    other = RandomDriver(index=1).decide(world, REST)
+    assert (other != first[0]).any(), "two random drivers of a match would press the same"
+    assert (other == make_driver("random", 1).decide(world, REST)).all()
     with pytest.raises(UserError, match="Choose expert, idle or random"):
         make_driver("nobody")
 

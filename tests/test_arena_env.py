@@ -215,6 +215,19 @@ def test_the_scripted_driver_plays_either_team() -> None:
         assert np.mean(np.array(scored) == team) > 0.7, (agent, scored)
 
 
+def test_random_drivers_of_a_match_press_different_things() -> None:
+    """A team of cars that do the same at the same time shows a learner much less than it seems."""
+    env = make_env("benchmark", seed=3, blue=3, orange=1, others="random")
+    env.reset()
+    pressed: dict[str, list[tuple[bool, float]]] = {"blue-1": [], "blue-2": [], "orange-0": []}
+    for _ in range(60):
+        env.step({"blue-0": REST})
+        for agent, seen in pressed.items():
+            car = env.state.cars[agent]
+            seen.append((car.is_holding_jump, car.handbrake))
+    assert len({tuple(seen) for seen in pressed.values()}) == 3
+
+
 def test_the_expert_drives_in_the_environment_as_in_the_arena() -> None:
     """Its wishes are labels: the same driver in the same start has to do the same, as blue or as orange."""
     world, drivers = World("benchmark", 33), {}

@@ -119,6 +119,29 @@ def test_seeds_for_training_are_not_held_out(checkpoint: Path, capsys: pytest.Ca
     assert "not held out" in capsys.readouterr().err
 
 
+def test_kickoffs_are_told_to_be_five(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All seeds share the same five starts: called held out and independent, a score would promise too much."""
+    file = tmp_path / "score.json"
+    words = ["--driver", "idle", "--episodes", "30", "--situation", "kickoff", "--workers", "1", "--json", str(file)]
+    assert main(words) == 0
+    table = json.loads(file.read_text())
+    assert table["seed"] == SCORING_SEEDS
+    assert table["held_out"] is False
+    assert table["distinct_starts"] == 5
+    said = "There are only 5 kickoffs, and training plays them, too. These 30 episodes had 5 different starts"
+    assert said in table["note"]
+    assert said in capsys.readouterr().out
+
+
+def test_other_starts_are_told_to_be_different(tmp_path: Path) -> None:
+    """A note where nothing is to be said would make people doubt every score."""
+    file = tmp_path / "score.json"
+    assert main(["--driver", "idle", "--episodes", "4", "--workers", "1", "--json", str(file)]) == 0
+    table = json.loads(file.read_text())
+    assert table["distinct_starts"] == 4
+    assert "note" not in table
+
+
 def test_a_constant_driver_holds_its_inputs() -> None:
     """The baseline "mean action" has to be just that: even sticks, and nearly no touches."""
     held = REST.copy()
@@ -163,13 +186,27 @@ def test_mistakes_are_one_line(
     assert "Traceback" not in err
 
 
-def test_a_result_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An hour of scoring should at least say why there is no file."""
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    words = ["--driver", "idle", "--episodes", "1", "--workers", "1", "--json", str(blocked / "score.json")]
+@pytest.mark.parametrize("name", ["file/score.json", "file/new/score.json", "folder"])
+def test_a_result_that_could_not_be_written_is_refused_before_playing(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip in the path would cost an hour of scoring."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    # Would fail at once, too, if it were tried first.
+    words = ["--driver", "constant", "--constant", "no/such/folder", "--json", str(tmp_path / name)]
     assert main(words) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "cannot be written" in err
+    assert "--json" in err
+
+
+def test_a_result_that_is_not_written_is_at_least_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """When the disk fills up while it plays, an hour of scoring must not be lost."""
+    assert main(["--driver", "idle", "--episodes", "1", "--workers", "1", "--json", "/dev/full"]) == 2
+    captured = capsys.readouterr()
+    assert "/dev/full cannot be written (No space left on device)" in captured.err
+    assert "idle in benchmark: 1 episodes" in captured.out
 
 
 def test_a_killed_worker_is_told() -> None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from rl_utils.bench_record import PERIOD_NS, bench_record, lateness_ns, missed_ticks
+from rl_utils import bench
+from rl_utils.bench_record import (
+    PERIOD_NS,
+    _counting_window,
+    bench_record,
+    lateness_ns,
+    missed_ticks,
+    recorded_region,
+)
 from rl_utils.bench_window import BITS, BLOCK_PX, number_in
+from rl_utils.errors import UserError
+from tests.conftest import start_xvfb
 
 
 @pytest.mark.x11
@@ -22,6 +34,26 @@ def test_a_recording_is_checked_number_by_number(monkeypatch: pytest.MonkeyPatch
     assert 0 < float(str(rows["CPU ms per frame"]["ours"])) < float(str(rows["CPU ms per frame"]["beside"]))
     for name in ("late, p99 ms", "late while a file ends, p99 ms"):
         assert 0 <= float(str(rows[name]["ours"])) <= PERIOD_NS / 1e6
+
+
+@pytest.mark.x11
+def test_the_article_is_measured_at_all_that_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a larger screen, four times the pixels on our side would be compared with a part of them on the other."""
+    display, stop = start_xvfb("2560x1440", window_manager=False)
+    monkeypatch.setenv("DISPLAY", display)
+    try:
+        with _counting_window(tmp_path, tmp_path / "shown"):
+            assert recorded_region() == {"left": 0, "top": 0, "width": 2560, "height": 1440}
+        with pytest.raises(UserError, match="moving window was closed"):
+            recorded_region()
+    finally:
+        stop()
+
+
+def test_too_short_a_recording_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """After half a minute of waiting it would end in a division by zero."""
+    assert bench.main(["record", "--seconds", "1"]) == 2
+    assert "1 s are too short to measure a recording. Use --seconds 3 or more" in capsys.readouterr().err
 
 
 def test_lateness_is_found_in_stored_times() -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from rl_utils.config import (
     GAME_TITLE,
     ArenaConfig,
+    BenchConfig,
     CollectConfig,
+    DemoConfig,
     EvalConfig,
     PlaybackConfig,
     ScoreboardConfig,
@@ -81,6 +83,45 @@ def test_bad_options_get_one_line_with_a_remedy(kind: type, argv: list[str], wor
     assert "\n" not in text
     for word in words:
         assert word in text
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e308", "-1"])
+@pytest.mark.parametrize(
+    ("kind", "argv"),
+    [
+        (CollectConfig, ["--out", "a", "--seconds"]),
+        (CollectConfig, ["--out", "a", "--discard-seconds"]),
+        (CollectConfig, ["--out", "a", "--countdown"]),
+        (TrainConfig, ["a", "--out", "r", "--minutes"]),
+        (TrainConfig, ["a", "--out", "r", "--coach", "1", "--coach-minutes"]),
+        (TrainConfig, ["a", "--out", "r", "--val-gap-s"]),
+        (EvalConfig, ["--checkpoint", "a", "--minutes"]),
+        (EvalConfig, ["--checkpoint", "a", "--give-back-s"]),
+        (PlaybackConfig, ["a", "--start"]),
+        (PlaybackConfig, ["a", "--seconds"]),
+        (TrimConfig, ["a", "--out", "r", "--start"]),
+        (TrimConfig, ["a", "--out", "r", "--end"]),
+        (TrimConfig, ["a", "--out", "r", "--drop-idle"]),
+        (ArenaConfig, ["--seconds"]),
+        (ScoreConfig, ["--driver", "idle", "--minutes"]),
+        (ScoreboardConfig, ["--out", "a", "--minutes-of-play"]),
+        (ScoreboardConfig, ["--out", "a", "--coach-minutes"]),
+        (ScoreboardConfig, ["--out", "a", "--score-minutes"]),
+        (BenchConfig, ["--seconds"]),
+        (DemoConfig, ["--minutes"]),
+    ],
+)
+def test_times_that_nobody_can_count_are_refused(kind: type, argv: list[str], value: str) -> None:
+    """As a number of frames they end in a traceback, some of them in the middle of a recording."""
+    with pytest.raises(UserError, match=argv[-1]):
+        parse_config(kind, [*argv[:-1], f"{argv[-1]}={value}"], prog="script.py")
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-1e308"])
+def test_a_shift_that_nobody_can_count_is_refused(value: str) -> None:
+    """The same for a shift in time, which may be negative."""
+    with pytest.raises(UserError, match="--action-shift-ms"):
+        parse_config(TrainConfig, ["a", "--out", "r", f"--action-shift-ms={value}"], prog="train.py")
 
 
 def test_the_ends_of_a_range_are_in_it() -> None:

@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "recovery",
         "recordings",
         "replay",
+        "scoring_starts",
         "raw_events",
         "trim",
         "quality",

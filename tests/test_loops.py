@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from rl_utils.config import EvalConfig
 from rl_utils.controls import REST, Control
 from rl_utils.interfaces import (
     ControllerSink,
@@ -19,6 +21,7 @@ from rl_utils.interfaces import (
 from rl_utils.loops import PAUSE_LIMIT_S, DriveProgress, drive
 from rl_utils.pacing import Pacer
 from rl_utils.recordings import open_recordings
+from rl_utils.safety import SafeSink
 from tests.conftest import SimulatedClock
 from tests.loop_devices import FPS, PERIOD_NS, Window
 
@@ -170,3 +173,32 @@ def test_subscribers_hear_everything(clock: SimulatedClock, tmp_path: Path) -> N
     assert rows[0].startswith("frame_index,south,east,north,west,")
     assert len(rows) == 5
     assert [float(v) for v in rows[4].split(",")] == [3.0, *recording.inputs[3].tolist()]
+
+
+class Nudger(Bot):
+    """Steers a little, opens the menu and jumps."""
+
+    def act(self, image: Image) -> InputVector:
+        values = super().act(image)
+        values[[Control.LEFT_X, Control.RIGHT_X]] = 0.55, 0.75
+        values[[Control.START, Control.SOUTH]] = 1
+        return values
+
+
+def test_what_the_pad_held_back_is_not_recorded(clock: SimulatedClock, tmp_path: Path) -> None:
+    """Learning from a recording of it would teach a bot moves that never reached the game."""
+    from rl_utils.devices import Drive
+    from rl_utils.listeners import open_listeners
+
+    window, log = Window(clock, [""] * 3), tmp_path / "out.csv"
+    pacer = Pacer(FPS, now_ns=clock, sleep=clock.sleep)
+    config = EvalConfig(checkpoint=Path("best.pt"), record=tmp_path / "r", log_inputs=log)
+    with SafeSink(Hands(), dead_zone=0.2, stale_s=60) as sink, ExitStack() as stack:
+        listeners = open_listeners(config, Drive(window, sink), stack, fps=FPS)
+        drive(window, Nudger(), sink, fps=FPS, stop=lambda: "", subscribers=listeners, pacer=pacer)
+    (recording,) = open_recordings([tmp_path / "r"])
+    controls = [Control.LEFT_X, Control.RIGHT_X, Control.START, Control.SOUTH]
+    with recording:
+        assert recording.inputs[:, controls].tolist() == [[0.5, 0.75, 0, 1]] * 3
+    answered = [float(v) for v in log.read_text().splitlines()[1].split(",")[1:]]
+    assert [answered[control] for control in controls] == pytest.approx([0.55, 0.75, 1, 1]), "the log has the answer"

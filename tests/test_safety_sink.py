@@ -184,3 +184,17 @@ def test_sticks_near_their_rest_stay_at_rest() -> None:
     expected[Control.LEFT_X] = 0.5
     assert np.array_equal(still, expected)
     assert np.array_equal(rest_sticks(values, 0.0), values)
+
+
+def test_a_sink_tells_what_it_would_press() -> None:
+    """Recordings of a drive hold what the pad did, which is not always what it was told."""
+    values = REST.copy()
+    values[Control.LEFT_X], values[Control.START], values[Control.SOUTH] = 0.55, 1.0, 1.0
+    for allow_menu in (False, True):
+        inner = ListSink()
+        with SafeSink(inner, allow_menu=allow_menu, dead_zone=0.2) as sink:
+            told = sink.pressed(values)
+            sink.apply(values)
+        assert np.array_equal(told, inner.applied[0])
+        assert told[Control.LEFT_X] == 0.5
+        assert told[Control.START] == allow_menu

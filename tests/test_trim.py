@@ -11,7 +11,9 @@ import playback
 from rl_utils.controls import REST, Control
 from rl_utils.dataset import make_samples
 from rl_utils.errors import UserError
+from rl_utils.quality import assess_recording
 from rl_utils.recordings import Recording, open_recordings
+from rl_utils.session_folder import amend_session
 from tests.learning_data import record
 from tests.recordings_kit import SIZE, pictures, record_session, vectors, write_article_file
 from tests.test_playback import error_line
@@ -51,9 +53,11 @@ def test_what_stays_is_what_it_was(tmp_path: Path, codec: str) -> None:
     assert before == {file: file.read_bytes() for file in folder.iterdir()}, "the original is untouched"
 
 
-def test_idle_time_goes(tmp_path: Path) -> None:
-    """Minutes in a menu teach a bot to stand still."""
+@pytest.mark.parametrize("off_centre", [0.0, 0.06])
+def test_idle_time_goes(tmp_path: Path, off_centre: float) -> None:
+    """Minutes in a menu teach a bot to stand still, also where a worn stick does not rest at its centre."""
     inputs = np.tile(REST, (100, 1))
+    inputs[:, Control.RIGHT_Y] += off_centre
     inputs[20:40, Control.RIGHT_TRIGGER] = 1.0
     inputs[80, Control.LEFT_X] = 0.9
     folder = record(tmp_path / "all", np.zeros((100, 27, 48, 3), np.uint8), inputs, fps=10)
@@ -62,6 +66,18 @@ def test_idle_time_goes(tmp_path: Path) -> None:
     kept = np.flatnonzero(np.isin(whole.timestamps_ns, part.timestamps_ns)).tolist()
     assert kept == [*range(11), *range(20, 50), *range(80, 91)]
     assert len(np.unique(part.segment)) == 3
+
+
+def test_a_part_is_judged_by_itself(tmp_path: Path) -> None:
+    """Where the disk was too slow for a moment, what is cut out elsewhere would be bad for ever."""
+    folder = record_session(tmp_path / "all", 90)
+    amend_session(folder, {"dropped": 7, "discarded": 5, "bytes_written": 12345, "verdict": {"good": False}})
+    assert assess_recording(trimmed(folder)).dropped == 7
+    assert playback.main(["trim", str(folder), "--out", str(tmp_path / "good"), "--start", "1"]) == 0
+    part = trimmed(tmp_path / "good")
+    assert part.meta["trimmed_from"] == folder.name
+    assert not {"dropped", "discarded", "bytes_written", "verdict"} & set(part.meta)
+    assert not any("dropped" in reason for reason in assess_recording(part).reasons)
 
 
 def test_the_articles_files_become_a_session(tmp_path: Path) -> None:

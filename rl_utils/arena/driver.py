@@ -86,9 +86,14 @@ class ConstantDriver(Driver):
 
 
 class RandomDriver(Driver):
-    """Presses anything for 2 to 20 decisions, then anything else; the same in the same episode."""
+    """Presses anything for 2 to 20 decisions, then anything else; the same in the same episode.
 
-    def __init__(self) -> None:
+    Args:
+        index: Which of several random drivers of a match this is: each presses something else.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        self._index = index
         self.reset()
 
     def reset(self) -> None:
@@ -100,7 +105,9 @@ class RandomDriver(Driver):
     def decide(self, world: Playground, applied: InputVector) -> InputVector:
         """See `Driver.decide`."""
         if self._rng is None:
-            self._rng = np.random.default_rng(world.episode_seed)
+            # The first one draws as it would alone: its scores are a baseline, which must not change.
+            seed = world.episode_seed
+            self._rng = np.random.default_rng((seed, self._index) if self._index else seed)
         if self._left == 0:
             self._left = int(self._rng.integers(2, 21))
             held = self._rng.random(N_CONTROLS, dtype=np.float32)
@@ -110,8 +117,12 @@ class RandomDriver(Driver):
         return self._held.copy()
 
 
-def make_driver(name: str) -> Driver:
+def make_driver(name: str, index: int = 0) -> Driver:
     """The driver of this name.
+
+    Args:
+        name: expert, idle or random.
+        index: Of its car among those that are driven, so that two random drivers of a match differ.
 
     Raises:
         UserError: There is none.
@@ -123,5 +134,5 @@ def make_driver(name: str) -> Driver:
 
         return ExpertDriver()
     if name == "random":
-        return RandomDriver()
+        return RandomDriver(index)
     raise UserError(f"There is no driver {name}", "Choose expert, idle or random")

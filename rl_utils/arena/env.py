@@ -68,15 +68,15 @@ def make_env(
         obs_builder=CompleteObs() if obs is None else obs,
         action_parser=PadActionParser(ticks),
         reward_fn=PlayReward() if reward is None else reward,
-        transition_engine=ArenaEngine({agent: _driver(who) for agent, who in chosen.items()}),
+        transition_engine=ArenaEngine({agent: _driver(who, i) for i, (agent, who) in enumerate(chosen.items())}),
         termination_cond=GoalScored(),
         truncation_cond=TimeOver(limit_s),
     )
 
 
-def _driver(who: str | Path) -> Driver:
+def _driver(who: str | Path, index: int) -> Driver:
     if who in ("expert", "idle", "random"):
-        return make_driver(str(who))
+        return make_driver(str(who), index)
     path = Path(who)
     if not path.suffix:
         return make_driver(str(who))  # says which there are

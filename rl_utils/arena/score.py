@@ -13,12 +13,12 @@ import numpy as np
 from rl_utils.arena.paired import Difference, Earlier, compare, read_score
 from rl_utils.arena.rates import Rate, rate
 from rl_utils.arena.rollout import PlayerSpec, Rollout, play_all, play_minutes
-from rl_utils.arena.situations import SCORING_SEEDS, check_situation, next_seed
+from rl_utils.arena.situations import KICKOFF_PLACES, SCORING_SEEDS, check_situation, is_held_out, make_start, next_seed
 from rl_utils.config import ScoreConfig, parse_config
 from rl_utils.console import log, progress
 from rl_utils.controls import BUTTONS
 from rl_utils.errors import UserError, user_errors
-from rl_utils.paths import require_checkpoint
+from rl_utils.paths import require_checkpoint, require_folder, require_writable
 
 COUNTED: Final = ("goals", "touches", "own_goals")
 
@@ -31,7 +31,8 @@ class Score:
         name: Who played.
         situation: How play started.
         seed: Of the first start.
-        held_out: Whether all seeds are from the range that is kept for scoring.
+        held_out: Whether all starts are kept for scoring.
+        distinct_starts: How many different ones were played.
         goals: Per minute.
         touches: Per minute.
         own_goals: Per minute.
@@ -44,12 +45,26 @@ class Score:
     situation: str
     seed: int
     held_out: bool
+    distinct_starts: int
     goals: Rate
     touches: Rate
     own_goals: Rate
     minutes: float
     stick_jerk: float
     rollouts: tuple[Rollout, ...]
+
+    @property
+    def note(self) -> str:
+        """What is to be known before these figures are believed; mostly nothing."""
+        if self.situation != "kickoff":
+            return ""
+        few = f"There are only {len(KICKOFF_PLACES)} kickoffs, and training plays them, too."
+        if self.distinct_starts == len(self.rollouts):
+            return few
+        return (
+            f"{few} These {len(self.rollouts)} episodes had {self.distinct_starts} different starts, and repeats are "
+            "not independent: intervals are too narrow, and p of a comparison is too small."
+        )
 
     def as_table(self) -> dict[str, Any]:
         """As plain data, for JSON."""
@@ -60,8 +75,9 @@ class Score:
             "seed": self.seed,
             "held_out": self.held_out,
             "episodes": len(self.rollouts),
+            "distinct_starts": self.distinct_starts,
             "minutes": self.minutes,
-        }
+        } | ({"note": self.note} if self.note else {})
         for name, value in rates.items():
             table[f"{name}_per_min"] = value.per_min
             table[f"{name}_per_min_low"] = value.low
@@ -110,7 +126,9 @@ def score(
         name=name,
         situation=situation,
         seed=seed,
-        held_out=min(rollout.seed for rollout in rollouts) >= SCORING_SEEDS,
+        held_out=all(is_held_out(situation, rollout.seed) for rollout in rollouts),
+        # By their text, since arrays have no hash.
+        distinct_starts=len({repr(make_start(situation, rollout.seed)) for rollout in rollouts}),
         goals=rate([r.goals for r in rollouts], played),
         touches=rate([r.touches for r in rollouts], played),
         own_goals=rate([r.own_goals for r in rollouts], played),
@@ -124,6 +142,10 @@ def score(
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a policy or a driver and print the result."""
     config = parse_config(ScoreConfig, argv, prog="python -m rl_utils.arena score")
+    if config.json is not None:
+        require_folder(config.json.parent, "--json")  # what is missing of it is made
+        if config.json.parent.is_dir():
+            require_writable(config.json, "--json")
     spec, name = _player(config)
     variant = [config.team] * (config.team != "blue") + [config.look] * (config.look != "default")
     name = f"{name} ({', '.join(variant)})" if variant else name
@@ -139,15 +161,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         minutes=config.minutes,
         workers=config.workers,
     )
-    if config.checkpoint is not None and not result.held_out:
+    if config.checkpoint is not None and config.seed < SCORING_SEEDS:
         log(f"Seeds below {SCORING_SEEDS} may have been trained on: this score is not held out.")
     differences = {} if earlier is None else {w: compare(result.rollouts, earlier, w) for w in COUNTED}
-    if config.json is not None:
-        against = {} if earlier is None else {"name": earlier.name, **{w: asdict(d) for w, d in differences.items()}}
-        _write(result.as_table() | ({"against": against} if against else {}), config.json)
     print(_text(result))
     if earlier is not None:
         print(_comparison(differences, earlier.name))
+    if config.json is not None:
+        against = {} if earlier is None else {"name": earlier.name, **{w: asdict(d) for w, d in differences.items()}}
+        _write(result.as_table() | ({"against": against} if against else {}), config.json)
     return 0
 
 
@@ -206,7 +228,7 @@ def _text(result: Score) -> str:
     for label, value in (("goals", result.goals), ("touches", result.touches), ("own goals", result.own_goals)):
         lines.append(f"{label:<12}{value.per_min:>8.2f}   {value.low:.2f} to {value.high:.2f}")
     lines.append(f"{'stick jerk':<12}{result.stick_jerk:>8.4f}")
-    return "\n".join(lines)
+    return "\n".join([*lines, result.note] if result.note else lines)
 
 
 def _comparison(differences: dict[str, Difference], name: str) -> str:

@@ -2,7 +2,8 @@
 
 Scores are quoted for `benchmark` starts; networks learn from `training` ones. The two never share a start, twice over:
 the situation's name is part of the random seed, so benchmark's 7 and training's 7 are unrelated; and seeds from
-`SCORING_SEEDS` on are for scoring, those below for everything else. Counting up wraps around within each range
+`SCORING_SEEDS` on are for scoring, those below for everything else. `kickoff` is the exception: it has only the game's
+five starts, whatever the seed, and training plays them, too. Counting up wraps around within each range
 (`next_seed`), so that even a recording of benchmark starts never reaches the scored ones.
 
 RocketSim's own seeded kickoffs are not used: its small seeds never give the two diagonal places.
@@ -89,6 +90,11 @@ def check_situation(situation: str, seed: int) -> None:
         raise UserError(f"There is no situation {situation}", f"Choose one of {', '.join(NAMES)}")
     if not 0 <= seed < SEED_LIMIT:
         raise UserError(f"Seed {seed} is out of range", f"Choose 0 to {SEED_LIMIT - 1}")
+
+
+def is_held_out(situation: str, seed: int) -> bool:
+    """Whether nobody learns from this start: its seed is for scoring, and it is no kickoff, which all seeds share."""
+    return seed >= SCORING_SEEDS and situation != "kickoff"
 
 
 def next_seed(seed: int) -> int:
