@@ -36,8 +36,8 @@ from rl_utils.controls import LAYOUT_VERSION, REST
 from rl_utils.errors import UserError
 from rl_utils.interfaces import ControllerSink, ControllerSource, Inputs, InputVector, PadInfo, Person, Source
 
-ANSWER_S: Final = 3.0
-"""How long the arena may take to answer a new client: it looks once per picture."""
+ANSWER_S: Final = 10.0
+"""How long the arena may take to answer a new client: it looks once per picture, and on a busy machine opens slowly."""
 OPENING_S: Final = 0.2
 OPENING_TRIES: Final = 10
 STATS_S: Final = 5.0
