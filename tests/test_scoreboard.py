@@ -171,18 +171,18 @@ def test_a_rows_seeds_share_its_minutes(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_what_an_interrupted_attempt_took_counts(tmp_path: Path) -> None:
     """A training that went on after Ctrl+C would look as cheap as its second half."""
-    code = "import sys, time\nwhile time.process_time() < 0.5: pass\nsys.exit(int(sys.argv[1]))"
+    code = "import sys, time\nwhile time.process_time() < 1: pass\nsys.exit(int(sys.argv[1]))"
     steps = Steps(tmp_path)
     with pytest.raises(UserError, match="ended with 3"):
         steps.run(Step("train", ("-c", code, "3")))
     (anew,) = steps.run(Step("train", ("-c", code, "0")))
-    assert 0.5 <= anew.cpu_s < 1
+    assert 1 <= anew.cpu_s < 2, "it began anew"
     with pytest.raises(KeyboardInterrupt):
         steps.run(Step("train", ("-c", code, "130")), Step("other", ("-c", "import time; time.sleep(600)")))
     on = Step("train", ("-c", code, "0"), goes_on=True)
     (whole,) = Steps(tmp_path).run(on)
-    assert 1 <= whole.cpu_s < 3
-    assert whole.wall_s >= 1
+    assert 2 <= whole.cpu_s < 4
+    assert whole.wall_s >= 2
     steps.note(on, whole)
     assert steps.cost("train") == whole
     assert {path.name for path in tmp_path.iterdir()} == {"train.json", "other.so-far"}
