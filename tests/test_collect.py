@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from rl_utils.delay import DelayEstimate
 from rl_utils.interfaces import Source
 from rl_utils.recordings import open_recordings
 from tests.arena_process import running, running_arena
-from tests.conftest import ROOT
+from tests.small_disk import run_on_a_small_disk
 from tests.x11_window import ShownWindow, xdotool
 
 
@@ -288,33 +286,10 @@ def test_without_a_pad(x_display: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert "gamepad" in one_line(capsys).lower()
 
 
-ON_A_SMALL_DISK = """
-mount -t tmpfs -o size=64m tmpfs "$1" || exit 99
-head -c 28000000 /dev/zero > "$1/of somebody else"
-shift
-"$@"
-code=$?
-cp -r "$OUT" "$COPY"
-df --output=avail -B1 "$OUT" | tail -n 1 > "$COPY/free"
-exit $code
-"""
-"""Run a command with a file system of 64 MB at $1, which nobody else sees and which goes when it ends."""
-
-
 def test_a_small_disk_ends_the_recording_in_order(tmp_path: Path) -> None:
     """A disk that fills up must cost what does not fit, said in one line, and not the file that was being written."""
-    disk, copy = tmp_path / "disk", tmp_path / "copy"
-    disk.mkdir()
-    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
-    record = [sys.executable, "collect.py", "--out", str(disk / "r"), "--frames", "arena"]
-    done = subprocess.run(
-        [*alone, "sh", "-c", ON_A_SMALL_DISK, "sh", str(disk), *record, "--batch-size", "100", "--until", "1h"],
-        cwd=ROOT,
-        env={**os.environ, "OUT": str(disk / "r"), "COPY": str(copy)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    record = ["collect.py", "--frames", "arena", "--batch-size", "100", "--until", "1h"]
+    done, copy = run_on_a_small_disk(tmp_path, *record, option="--out")
     assert done.returncode == 2, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("collect.py: The disk of ")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +14,7 @@ from rl_utils.data_batcher import BatchSaver
 from rl_utils.interfaces import Flag, Frame, FrameInfo, Inputs, PadInfo, Source
 from rl_utils.listeners import PRE_TAKEOVER_S, DriveRecorder
 from rl_utils.recordings import open_recordings
-from tests.conftest import ROOT
-from tests.test_collect import ON_A_SMALL_DISK
+from tests.small_disk import run_on_a_small_disk
 
 WINDOW = FrameInfo("window", native_size=(1280, 720))
 PICTURE = np.zeros((720, 1280, 3), np.uint8)
@@ -63,19 +59,9 @@ def record_throttle(folder: Path, samples: int, *, size: tuple[int, int] = (480,
 
 def test_a_small_disk_ends_the_drive_in_order(tmp_path: Path) -> None:
     """The session stayed unfinished: no file under its final name, and nothing that says it is whole."""
-    disk, copy = tmp_path / "disk", tmp_path / "copy"
-    disk.mkdir()
     record_throttle(tmp_path / "inputs", 600)
-    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
-    drive = [sys.executable, "eval.py", "--inputs", str(tmp_path / "inputs"), "--frames", "arena", "--sink", "arena"]
-    done = subprocess.run(
-        [*alone, "sh", "-c", ON_A_SMALL_DISK, "sh", str(disk), *drive, "--record", str(disk / "r")],
-        cwd=ROOT,
-        env={**os.environ, "OUT": str(disk / "r"), "COPY": str(copy)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    drive = ["eval.py", "--inputs", str(tmp_path / "inputs"), "--frames", "arena", "--sink", "arena"]
+    done, copy = run_on_a_small_disk(tmp_path, *drive, option="--record")
     assert done.returncode == 2, done.stderr
     assert "is full" in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
