@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> int:
     from rl_utils.devices import RecordedInputs
     from rl_utils.listeners import open_listeners
-    from rl_utils.loops import drive, drive_status
+    from rl_utils.loops import DriveProgress, drive, drive_status
     from rl_utils.signals import stop_on_signals
 
     line = StatusLine()
@@ -55,7 +55,8 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
         if line.due():
             line.show(drive_status(done, minutes, real_time=frames.real_time, hint=hint))
 
-    done, error = None, None
+    done, error = DriveProgress(), None
+    play: dict[str, Any] = {}
     try:
         with ExitStack() as stack:
             subscribers = open_listeners(config, devices, stack, fps=fps)
@@ -77,7 +78,7 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
                 log(f"BOT DRIVING at {fps:g} fps for at most {round(minutes, 2):g} min. {_hands_on(config, devices)}")
             limit = None if config.replay_path is not None else config.minutes
             try:
-                done = drive(
+                drive(
                     frames,
                     policy,
                     devices.sink,
@@ -87,14 +88,15 @@ def _drive(config: EvalConfig, devices: Drive, policy: Policy, fps: float) -> in
                     person=devices.person,
                     subscribers=subscribers,
                     on_status=on_status,
+                    done=done,
                 )
             finally:
                 line.end()
-            play = dict(devices.sink.stats)
+                play = dict(devices.sink.stats)
     except UserError as problem:
-        if done is None:
+        if not done.ticks:
             raise
-        error = problem  # of a listener that closes: what was driven is told all the same
+        error = problem  # of a device that was lost, or a listener that closes: what was driven is told all the same
     _print_summary(config, frames, done, play)
     if error is not None:
         raise error

@@ -15,6 +15,7 @@ import numpy as np
 
 from rl_utils.cuts import CutDetector
 from rl_utils.data_batcher import GAP_NS
+from rl_utils.errors import UserError
 from rl_utils.interfaces import (
     ControllerSink,
     Frame,
@@ -86,6 +87,7 @@ def drive(
     subscribers: Sequence[DriveSubscriber] = (),
     on_status: Callable[[DriveProgress], None] | None = None,
     pacer: Pacer | None = None,
+    done: DriveProgress | None = None,
 ) -> DriveProgress:
     """Look, decide, press, until told to stop. The pad is released on every way out, and while there is nothing to see.
 
@@ -102,13 +104,18 @@ def drive(
         subscribers: Listeners to every tick.
         on_status: Told about every pass, for a status line.
         pacer: The clock; by default the real one where the frames are real-time.
+        done: What is filled and returned; whoever brings it also has it when the drive breaks off.
+
+    Raises:
+        UserError: What a device said when it was lost; `done.ended_by` tells, too.
     """
     if pacer is None and frames.real_time:
         pacer = real_time_pacer(fps)
-    hands = _Hands(frames, policy, sink, person, subscribers)
-    done = hands.done
+    done = DriveProgress() if done is None else done
+    hands = _Hands(frames, policy, sink, person, subscribers, done=done)
     limit = None if minutes is None else max(1, round(minutes * 60 * fps))
     paused = 0
+    reason = ""
     policy.reset()
     try:
         while not (reason := stop() or (person.lost if person is not None else "")):
@@ -134,9 +141,12 @@ def drive(
             if limit is not None and done.ticks + done.missed >= limit:
                 reason = "--minutes reached"
                 break
+    except UserError as error:
+        reason = error.problem
+        raise
     finally:
         sink.release()
-    done.ended_by = reason
+        done.ended_by = reason
     return done
 
 
@@ -150,8 +160,10 @@ class _Hands:
         sink: ControllerSink,
         person: Person | None,
         subscribers: Sequence[DriveSubscriber],
+        *,
+        done: DriveProgress,
     ) -> None:
-        self.done = DriveProgress()
+        self.done = done
         self._frames = frames
         self._policy = policy
         self._sink = sink

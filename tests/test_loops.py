@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rl_utils.config import EvalConfig
 from rl_utils.controls import REST, Control
+from rl_utils.errors import UserError
 from rl_utils.interfaces import (
     ControllerSink,
     Frame,
@@ -72,7 +74,7 @@ def driven(
     hands: Hands,
     *,
     stop: Callable[[], str] = lambda: "",
-    **options: float,
+    **options: Any,
 ) -> DriveProgress:
     pacer = Pacer(FPS, now_ns=clock, sleep=clock.sleep)
     return drive(window, bot, hands, fps=FPS, stop=stop, pacer=pacer, **options)
@@ -137,6 +139,21 @@ def test_the_pad_is_released_when_the_policy_breaks(clock: SimulatedClock) -> No
     with pytest.raises(RuntimeError, match="broken"):
         driven(clock, Window(clock, [""] * 9), Bot(breaks_at=3), hands)
     assert hands.log == ["apply"] * 3 + ["release"]
+
+
+def test_what_was_driven_is_known_when_a_device_is_lost(clock: SimulatedClock) -> None:
+    """Its summary and report would say nothing of the half an hour before."""
+    hands, done, times = Hands(), DriveProgress(), iter(range(5))
+
+    def stop() -> str:
+        if next(times, None) is None:
+            raise UserError("The pad is gone", "Plug it in")
+        return ""
+
+    with pytest.raises(UserError):
+        driven(clock, Window(clock, [""] * 9), Bot(), hands, stop=stop, done=done)
+    assert hands.log == ["apply"] * 5 + ["release"]
+    assert (done.ticks, done.ended_by) == (5, "The pad is gone")
 
 
 def test_stop_is_asked_before_anything_is_pressed(clock: SimulatedClock) -> None:
