@@ -254,7 +254,8 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
         size: (width, height) in px of the pictures the policy learned from.
 
     Raises:
-        UserError: No display, no window in time, /dev/uinput not writable, no arena, no gamepad to take over with.
+        UserError: No display, no window in time, /dev/uinput not writable, no arena, no gamepad to take over with, or
+            another bot is driving.
     """
     if config.frames == "arena":
         coach = config.takeover == "expert"
@@ -322,9 +323,11 @@ def _open_sink(config: EvalConfig, frames: WindowFrames) -> ControllerSink:
         require_offline_promise(given=config.yes_offline)
     from rl_utils.apply_inputs import InputApplier
     from rl_utils.pad_finder import list_pads
-    from rl_utils.split_screen import pads_beside_ours
+    from rl_utils.split_screen import pads_beside_ours, require_no_other_bot
 
-    for sentence in pads_beside_ours(list_pads(), own_ids=XBOX_360_PAD[:2]):
+    pads = list_pads()
+    require_no_other_bot(pads)
+    for sentence in pads_beside_ours(pads, own_ids=XBOX_360_PAD[:2]):
         logger.warning("%s", sentence)
     applier = InputApplier(allow_menu=config.allow_menu, dead_zone=config.dead_zone)
     time.sleep(NEW_PAD_S)

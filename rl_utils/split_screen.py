@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from rl_utils.pad_finder import SeenDevice
+from rl_utils.errors import UserError
+from rl_utils.pad_finder import OWN_PHYS, SeenDevice
 
 HIDING: Final = "SDL_GAMECONTROLLER_IGNORE_DEVICES"
 """Source: SDL's documentation; measured with a DualSense beside our pad: only ours is left (SDL 2.26.5, 2.28.4)."""
@@ -19,6 +20,23 @@ HIDING: Final = "SDL_GAMECONTROLLER_IGNORE_DEVICES"
 def sdl_ids(pad: SeenDevice) -> str:
     """Vendor and product as SDL's variable wants them, like "0x054c/0x0ce6"."""
     return f"0x{pad.ids['vendor']:04x}/0x{pad.ids['product']:04x}"
+
+
+def require_no_other_bot(seen: Sequence[SeenDevice]) -> None:
+    """Refuse to drive beside another bot.
+
+    Args:
+        seen: From `pad_finder.list_pads`, before our own virtual pad is made.
+
+    Raises:
+        UserError: One of this tool is driving; the kernel removes its pad with its process.
+    """
+    for pad in seen:
+        if pad.phys == OWN_PHYS:
+            raise UserError(
+                f"Another bot of this tool is driving ({pad.path} is its virtual pad), and the game would obey both",
+                "End that one first",
+            )
 
 
 def pads_beside_ours(seen: Sequence[SeenDevice], *, own_ids: tuple[int, int], proc: Path = Path("/proc")) -> list[str]:

@@ -6,18 +6,21 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from rl_utils.controls import XBOX_360_PAD
-from rl_utils.pad_finder import SeenDevice
-from rl_utils.split_screen import HIDING, pads_beside_ours
+from rl_utils.errors import UserError
+from rl_utils.pad_finder import OWN_PHYS, SeenDevice
+from rl_utils.split_screen import HIDING, pads_beside_ours, require_no_other_bot
 
 OWN = XBOX_360_PAD[:2]
 
 
-def pad(name: str, vendor: int, product: int, *, refusal: str = "") -> SeenDevice:
+def pad(name: str, vendor: int, product: int, *, refusal: str = "", phys: str = "") -> SeenDevice:
     return SeenDevice(
         path="/dev/input/event7",
         name=name,
-        phys="",
+        phys=phys,
         uniq="",
         ids={"bus": 3, "vendor": vendor, "product": product, "version": 1},
         driver="",
@@ -63,3 +66,11 @@ def test_a_game_that_was_started_with_the_remedy_needs_no_warning() -> None:
         game.communicate("\n")
     assert len(sentences) == 1
     assert "Switch Pro" in sentences[0]
+
+
+def test_a_second_bot_is_refused() -> None:
+    """A forgotten one in another terminal would fight the new one for the car, and neither would say so."""
+    others = [pad("DualSense", 0x54C, 0xCE6), pad("Xbox 360", *OWN)]
+    require_no_other_bot(others)
+    with pytest.raises(UserError, match="/dev/input/event7 is its virtual pad"):
+        require_no_other_bot([*others, pad("Xbox 360", *OWN, phys=OWN_PHYS)])

@@ -108,6 +108,19 @@ def test_unplugging_the_hands_pad_in_a_takeover_ends_the_drive(
     until(lambda: np.array_equal(of_the(arena), REST))
 
 
+def test_a_second_bot_is_refused_and_the_first_one_drives_on(
+    drive: tuple[subprocess.Popen[str], Witness], tmp_path: Path
+) -> None:
+    """The game would obey both: the car jerks, and nobody knows why."""
+    child, witness = drive
+    with running(["eval.py", "--inputs", str(tmp_path / "play"), "--takeover", "off", "--minutes", "5"]) as second:
+        _, told = second.communicate(timeout=120)
+    assert second.returncode == 2
+    assert "Another bot of this tool is driving" in told
+    assert child.poll() is None
+    assert witness.holds(BOT)
+
+
 def test_losing_the_focus_releases_within_one_tick_in_the_kernel(arena: ArenaPad, hand: object, tmp_path: Path) -> None:
     """What the bot holds must not reach the window that a person opens over the game: one tick may be under way."""
     count = 3000
