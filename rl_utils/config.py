@@ -115,6 +115,11 @@ def _require_duration(option: str, value: float | None, *, longest: float = LONG
         _require(0 < value <= longest, f"{option} {value:g} is not a duration", remedy)
 
 
+def _require_rate(fps: float) -> None:
+    """Slower than 5 Hz the pad would be released between two decisions (`safety.STALE_S`)."""
+    _require(5 <= fps <= 240, f"--fps {fps:g} is out of range", "Choose 5 to 240")
+
+
 def _require_wait(seconds: float) -> None:
     _require(0 <= seconds <= 86_400, f"--wait {seconds:g} is out of range", "Choose 0 to 86400 seconds")
 
@@ -189,7 +194,7 @@ class CollectConfig:
     def __post_init__(self) -> None:
         parse_size(self.size)
         _check_window_regex(self.window)
-        _require(1 <= self.fps <= 240, f"--fps {self.fps:g} is out of range", "Choose 1 to 240")
+        _require_rate(self.fps)
         _require(self.batch_size >= 1, f"--batch-size {self.batch_size} is too small", "Choose at least 1")
         _require_duration("--seconds", self.seconds)
         _require(0 <= self.noise <= 1, f"--noise {self.noise:g} is out of range", "Choose 0 to 1")
@@ -471,7 +476,8 @@ class EvalConfig:
         _require_duration("--minutes", self.minutes, longest=LONGEST_MIN)
         _require_wait(self.wait)
         _require(0 <= self.dead_zone < 1, f"--dead-zone {self.dead_zone:g} is out of range", "Choose 0 to 0.99")
-        _require(self.fps is None or 1 <= self.fps <= 240, f"--fps {self.fps} is out of range", "Choose 1 to 240")
+        if self.fps is not None:
+            _require_rate(self.fps)
         if self.frames.startswith("replay:"):
             _require(self.sink == "log", "A recording cannot be driven", "Use --sink log with --frames replay:DIR")
         _require(

@@ -184,9 +184,10 @@ class Show(Device):
 
     EVERY_S = 1 / 30
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, sink: ControllerSink) -> None:
         from rl_utils.live_view import LiveView
 
+        self._sink = sink
         self._view = LiveView(title)
         self._next = 0.0
 
@@ -195,7 +196,7 @@ class Show(Device):
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self.EVERY_S
-            self._view.update(frame.image, inputs.values, inputs.source)
+            self._view.update(frame.image, self._sink.pressed(inputs.values), inputs.source)
 
     def on_pause(self) -> None:
         """Show the released pad."""
@@ -228,5 +229,5 @@ def open_listeners(config: EvalConfig, devices: Drive, stack: ExitStack, *, fps:
         )
         listeners.append(stack.enter_context(recorder))
     if config.show:
-        listeners.append(stack.enter_context(Show("RLAI: what the bot presses")))
+        listeners.append(stack.enter_context(Show("RLAI: what the bot presses", devices.sink)))
     return listeners

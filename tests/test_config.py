@@ -42,6 +42,8 @@ def test_options_override_defaults() -> None:
         (CollectConfig, [], ["--out"]),
         (CollectConfig, ["--out", "a", "--fps", "fast"], ["--fps", "fast"]),
         (CollectConfig, ["--out", "a", "--fps", "0"], ["--fps 0"]),
+        (CollectConfig, ["--out", "a", "--fps", "4"], ["--fps 4", "5 to 240"]),
+        (EvalConfig, ["--checkpoint", "a.pt", "--fps", "4"], ["--fps 4", "5 to 240"]),
         (CollectConfig, ["--out", "a", "--size", "480"], ["--size 480", "480x270"]),
         (CollectConfig, ["--out", "a", "--window", "("], ["--window", "regular expression"]),
         (CollectConfig, ["--out", "a", "--frames", "arena", "--fps", "50"], ["--fps 50", "120"]),

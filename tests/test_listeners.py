@@ -11,9 +11,11 @@ import pytest
 import eval as eval_script
 from rl_utils.controls import REST, Control
 from rl_utils.data_batcher import BatchSaver
-from rl_utils.interfaces import Flag, Frame, FrameInfo, Inputs, PadInfo, Source
-from rl_utils.listeners import PRE_TAKEOVER_S, DriveRecorder
+from rl_utils.devices import LogSink
+from rl_utils.interfaces import Flag, Frame, FrameInfo, Image, Inputs, InputVector, PadInfo, Source
+from rl_utils.listeners import PRE_TAKEOVER_S, DriveRecorder, Show
 from rl_utils.recordings import open_recordings
+from rl_utils.safety import SafeSink
 from tests.small_disk import run_on_a_small_disk
 
 WINDOW = FrameInfo("window", native_size=(1280, 720))
@@ -55,6 +57,28 @@ def record_throttle(folder: Path, samples: int, *, size: tuple[int, int] = (480,
     with BatchSaver(folder, fps=30.0, size=size, frames=frames, pad=PadInfo("pad"), block=True) as saver:
         for tick in range(samples):
             saver.add(Frame(picture, round((tick + 1) / 30 * 1e9)), Inputs(full), segment=0)
+
+
+def test_the_live_view_shows_what_the_pad_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """START that the policy asks for and that is held back would be drawn as pressed."""
+    shown: list[InputVector] = []
+
+    class View:
+        def __init__(self, title: str) -> None:
+            self.title = title
+
+        def update(self, image: Image, inputs: InputVector, source: Source) -> None:
+            shown.append(inputs)
+
+        def close(self) -> None:
+            shown.append(REST)
+
+    monkeypatch.setattr("rl_utils.live_view.LiveView", View)
+    wanted = REST.copy()
+    wanted[[Control.START, Control.SOUTH]] = 1.0
+    with SafeSink(LogSink()) as sink, Show("a bot", sink) as show:
+        show.on_tick(Frame(PICTURE, 0), Inputs(wanted), 0)
+    assert shown[0][[Control.START, Control.SOUTH]].tolist() == [0.0, 1.0]
 
 
 def test_a_small_disk_ends_the_drive_in_order(tmp_path: Path) -> None:
