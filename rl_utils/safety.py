@@ -253,7 +253,8 @@ class SafeSink(ControllerSink):
                 if self._guard is not None and time.monotonic() >= guard_at:
                     try:
                         self._guard()
-                    except BaseException:
+                    except BaseException as error:
+                        self._error = error  # first: what apply() pressed after the release would stay pressed
                         self.release()
                         raise
                     guard_at = time.monotonic() + self._guard_interval_s

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
+
+from rl_utils.arena.link import ArenaPad
+from rl_utils.errors import UserError
 from tests.conftest import ROOT
+from tests.x11_window import until
 
 
 @contextmanager
@@ -20,7 +26,7 @@ def running_arena(socket: Path, *options: str) -> Iterator[subprocess.Popen[byte
         yield process
     finally:
         process.terminate()
-        assert process.wait(20) in (0, -9)
+        assert process.wait(60) in (0, -9)
 
 
 @contextmanager
@@ -33,3 +39,35 @@ def running(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def connected(socket: Path) -> ArenaPad:
+    """The arena's pad, once the arena is open."""
+
+    def connect() -> ArenaPad | None:
+        try:
+            return ArenaPad(socket)
+        except UserError:  # it does not listen yet
+            return None
+
+    pad: ArenaPad = until(connect, deadline_s=90)
+    return pad
+
+
+def stopped_with(child: subprocess.Popen[str], out: Path, is_enough: Callable[[h5py.File], object]) -> bool:
+    """Stop a recorder where it stands (SIGSTOP) if what a kill now would leave is enough; else it goes on."""
+    child.send_signal(signal.SIGSTOP)
+    try:
+        with h5py.File(next(out.rglob("*.part"), out), locking=False) as file:
+            stored = bool(is_enough(file))
+    except (OSError, KeyError):  # not there yet, or in the middle of writing
+        stored = False
+    if not stored:
+        child.send_signal(signal.SIGCONT)
+    return stored
+
+
+def focus(kind: str, value: str) -> None:
+    """Give the focus to the window whose title (name) or WM_CLASS (class) fits, and wait until it has it."""
+    found = ["xdotool", "search", "--sync", "--onlyvisible", f"--{kind}", value]
+    subprocess.run([*found, "windowactivate", "--sync"], check=True, timeout=60, stdout=subprocess.DEVNULL)

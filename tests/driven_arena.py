@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from rl_utils.arena.link import ArenaPad
-from rl_utils.errors import UserError
 from rl_utils.interfaces import PadEvent
 from rl_utils.pad_device import PadDevice, Unplugged
-from rl_utils.pad_finder import OWN_PHYS, list_pads
+from rl_utils.pad_finder import OWN_PHYS, SeenDevice, list_pads
 from rl_utils.pad_state import PadState
 from rl_utils.split_screen import HIDING
-from tests.arena_process import running_arena
+from tests.arena_process import connected, running_arena
 from tests.conftest import start_xvfb
 
 
@@ -33,8 +32,15 @@ class Witness:
     """The bot's pad as the kernel has it: what any game would find in it."""
 
     def __init__(self) -> None:
-        until(lambda: any(device.phys == OWN_PHYS for device in list_pads()))
-        self._device = PadDevice(next(device for device in list_pads() if device.phys == OWN_PHYS))
+        found: list[SeenDevice] = []
+
+        def is_there() -> bool:
+            # The kernel shows a device in sysfs a moment before it has a node.
+            found[:] = [device for device in list_pads() if device.phys == OWN_PHYS and device.readable]
+            return bool(found)
+
+        until(is_there)
+        self._device = PadDevice(found[0])
 
     def state(self) -> np.ndarray:
         """The 19 inputs that it holds."""
@@ -77,21 +83,6 @@ def driven_arena(folder: Path) -> Iterator[ArenaPad]:
             yield pad
     stop()
     keyboard.close()
-
-
-def connected(socket: Path) -> ArenaPad:
-    """The arena's pad, once the arena is open."""
-    found: list[ArenaPad] = []
-
-    def connect() -> bool:
-        try:
-            found.append(ArenaPad(socket))
-        except UserError:
-            return False
-        return True
-
-    until(connect)
-    return found[0]
 
 
 def of_the(pad: ArenaPad) -> np.ndarray:

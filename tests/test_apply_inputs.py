@@ -292,7 +292,7 @@ def test_signals_release_before_the_pad_goes(
 ) -> None:
     """`kill`, Ctrl+C and closing the terminal are the usual ways to stop the bot."""
     device = witness()
-    assert state_of(device)[Control.RIGHT_TRIGGER] == 1.0
+    wait_until_held(device)
     driving.send_signal(number)
     assert driving.stdout is not None
     assert driving.stdout.readline() == "stopped\n"
@@ -301,7 +301,7 @@ def test_signals_release_before_the_pad_goes(
     driving.stdin.write("go on\n")
     driving.stdin.flush()
     watch_until_gone(device)
-    assert driving.wait(30) == 0
+    assert driving.wait(60) == 0
 
 
 @uinput
@@ -310,17 +310,24 @@ def test_the_kernel_releases_for_a_process_that_was_killed(
 ) -> None:
     """Kill -9 while throttle and boost are held: nothing of ours can run, and still nothing may stay pressed."""
     device = witness()
-    assert state_of(device)[Control.EAST] == 1.0
+    wait_until_held(device)
     driving.kill()
     driving.wait()
     watch_until_gone(device)
     assert own_pads() == []
 
 
+def wait_until_held(device: PadDevice) -> None:
+    """A process that is put to sleep for a moment lets go by itself, and takes hold again."""
+    from tests.pads import until
+
+    until(lambda: state_of(device)[Control.RIGHT_TRIGGER] == state_of(device)[Control.EAST] == 1.0, "holding the pad")
+
+
 def watch_until_gone(device: PadDevice) -> None:
     """Read until the device vanishes."""
     while True:
-        assert select.select([device], [], [], 30)[0], "the pad is still there after 30 s"
+        assert select.select([device], [], [], 60)[0], "the pad is still there after 60 s"
         try:
             device.read()
         except Unplugged:

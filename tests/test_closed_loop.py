@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,7 @@ from rl_utils.interfaces import Inputs, Source
 from rl_utils.model import RocketNet
 from rl_utils.recordings import open_recordings
 from rl_utils.recovery import recover_orphans
-from tests.arena_process import running
+from tests.arena_process import running, stopped_with
 from tests.driven_arena import Witness, driven_arena, until
 
 pytestmark = [pytest.mark.uinput, pytest.mark.real_time]
@@ -63,11 +64,21 @@ def test_a_checkpoint_drives_the_arenas_car_through_the_kernel_and_kill_9_stops_
             # In this order: the ball may have pushed the car before anybody drove it.
             until(lambda: witness.state()[Control.EAST] == 1.0)
             until(is_fast)
-            begun = time.monotonic()
-            while time.monotonic() < begun + 4:
-                seen.append(arena.at(time.monotonic_ns()))
-                time.sleep(0.02)
-            assert witness.state()[Control.EAST] == 1.0, "boost is held when the process is killed"
+            begun_ns = time.monotonic_ns()
+
+            def has_a_second(file: h5py.File) -> bool:
+                return bool(file["timestamps_ns"][:].max(initial=0) > begun_ns + 1e9)
+
+            def is_recorded() -> bool:
+                for _ in range(50):
+                    seen.append(arena.at(time.monotonic_ns()))
+                    time.sleep(0.02)
+                return stopped_with(child, tmp_path / "r", has_a_second)
+
+            until(is_recorded)
+            child.send_signal(signal.SIGCONT)
+            # Held when the process is killed; one that is put to sleep for a moment lets go, and takes hold again.
+            until(lambda: witness.state()[Control.EAST] == 1.0)
             assert child.poll() is None
             child.send_signal(signal.SIGKILL)
             child.wait()
@@ -81,14 +92,14 @@ def _check_that_the_game_saw_what_was_decided(seen: list[Inputs], recordings: Pa
     assert recover_orphans(recordings)
     (recording,) = open_recordings([recordings])
     with recording:
-        decided = recording.inputs.copy()
+        decided, last_ns = recording.inputs.copy(), recording.timestamps_ns[-1]
         assert (recording.source == Source.POLICY).all()
     boosting = REST[BUTTONS].copy()
     boosting[Control.EAST] = 1.0
     assert (decided[:, BUTTONS] == boosting).all()
     assert decided[:, Control.LEFT_X].std() > 1e-4, "the sticks follow the picture"
     decided[:, list(HATS)] = np.round(decided[:, list(HATS)] * 2) / 2  # a d-pad has three positions
-    obeyed = [inputs.values for inputs in seen if inputs.values[Control.EAST] == 1.0]
+    # What was decided shortly before the kill is not in the recording.
+    obeyed = [i.values for i in seen if i.values[Control.EAST] == 1.0 and i.t_ns <= last_ns]
     known = [values for values in obeyed if np.abs(decided - values).max(axis=1).min() < 0.005]
-    # The last two seconds before the kill are not in the recording.
-    assert len(known) > len(obeyed) / 4, "what the game obeyed is what the policy decided"
+    assert len(known) > len(obeyed) / 2, "what the game obeyed is what the policy decided"

@@ -17,10 +17,10 @@ import playback
 from rl_utils.controls import Control
 from rl_utils.delay import DelayEstimate
 from rl_utils.interfaces import Source
-from rl_utils.recordings import open_recordings
-from tests.arena_process import running, running_arena
+from rl_utils.recordings import Recording, open_recordings
+from tests.arena_process import focus, running, running_arena, stopped_with
 from tests.small_disk import run_on_a_small_disk
-from tests.x11_window import ShownWindow, xdotool
+from tests.x11_window import ShownWindow, until, xdotool
 
 
 def session_of(folder: Path) -> Path:
@@ -55,8 +55,10 @@ def test_records_window_and_pad_of_the_arena(
     assert meta["window"]["is_arena"] is True
     assert meta["window"]["title"] == "Rocket League"
     assert meta["verdict"]["samples"] == 180
-    # Six seconds need not be enough to know the delay; whether they are, is said everywhere alike.
-    assert meta["delay_estimate"]["samples"] == 180 or meta["delay_estimate"]["reason"] == "not enough activity"
+    # Six seconds need not be enough to know the delay, still less where the machine stood still for one of them (which
+    # begins a segment); whether they are, is said everywhere alike.
+    estimate = meta["delay_estimate"]
+    assert estimate["samples"] == 180 or estimate["reason"] == "not enough activity" or recording.segment.any()
     said = str(DelayEstimate.from_dict(meta["delay_estimate"]))
     assert f"Delay: {said}." in out
     assert playback.main([str(tmp_path / "r"), "--info"]) == 0
@@ -70,22 +72,22 @@ def test_pauses_while_another_window_has_the_focus(
     socket = tmp_path / "arena.sock"
     monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
     with running_arena(socket, "--driver", "expert"):
-        command = ["collect.py", "--out", str(tmp_path / "r"), "--pad", "arena", "--seconds", "5"]
+        command = ["collect.py", "--out", str(tmp_path / "r"), "--pad", "arena", "--batch-size", "20"]
         with running(command) as child:
-            _wait_for_samples(tmp_path / "r", child)
+            _wait_for_files(tmp_path / "r", child, 1)
             with running(["xev", "-event", "button"]):
-                _focus("name", "Event Tester")
-                time.sleep(1.5)
-            _focus("class", "rlai-arena")
+                focus("name", "Event Tester")
+                lost_ns = time.monotonic_ns()
+                time.sleep(1.0)
+                back_ns = time.monotonic_ns()
+            focus("class", "rlai-arena")
+            _wait_for_files(tmp_path / "r", child, 2, more=True)
+            child.send_signal(signal.SIGINT)
             _, err = child.communicate(timeout=60)
             assert child.returncode == 0, err
     (recording,) = open_recordings([tmp_path / "r"])
     with recording:
-        assert len(recording) == 150
-        assert recording.segment.max() >= 1
-        steps = np.diff(recording.timestamps_ns) / 1e9
-        assert steps.max() > 0.5
-        assert recording.segment[int(steps.argmax()) + 1] == recording.segment[int(steps.argmax())] + 1
+        _assert_left_out(recording, lost_ns, back_ns)
 
 
 def test_hot_keys_of_a_running_recording(x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,32 +95,33 @@ def test_hot_keys_of_a_running_recording(x_display: str, tmp_path: Path, monkeyp
     socket, out = tmp_path / "arena.sock", tmp_path / "r"
     monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
     with running_arena(socket, "--driver", "expert", "--situation", "benchmark"):
-        options = ["--pad", "arena", "--until", "3s", "--discard-seconds", "1", "--countdown", "0.5"]
+        options = ["--pad", "arena", "--batch-size", "20", "--discard-seconds", "1", "--countdown", "0.5"]
         with running(["collect.py", "--out", str(out), *options]) as child:
-            _wait_for_samples(out, child)
-            xdotool("key", "ctrl+F9")
-            time.sleep(1.2)
-            xdotool("key", "ctrl+F11")
-            time.sleep(0.3)
-            xdotool("key", "ctrl+F10")
+            _wait_for_files(out, child, 1)
+            said = _press("ctrl+F9", child, "Marked: episode 2 begins.")
+            _wait_for_files(out, child, 2, more=True)
+            _press("ctrl+F11", child, "Discarded the last 1.0 s (30 frames).")
+            _press("ctrl+F10", child, "Paused by you.")
+            paused_ns = time.monotonic_ns()
             time.sleep(0.5)
-            xdotool("key", "ctrl+F10")
-            stdout, stderr = child.communicate(timeout=60)
-            assert child.returncode == 0, stderr
-    assert "ctrl+F11 discards 1 s" in stderr
-    for said in ("Marked: episode 2 begins.", "Discarded the last 1.0 s (30 frames).", "Paused by you."):
-        assert said in stderr
-    assert "90 frames" in stdout
+            again_ns = time.monotonic_ns()
+            _press("ctrl+F10", child, "Recording again.")
+            _wait_for_files(out, child, 1, more=True)
+            child.send_signal(signal.SIGINT)
+            assert child.stdout is not None
+            stdout = child.stdout.read()
+            assert child.wait(60) == 0
+    assert "ctrl+F11 discards 1 s" in said
     assert "1 mark, 30 frames discarded" in stdout
     (recording,) = open_recordings([out])
     with recording:
-        assert len(recording) == 90
+        assert f" {len(recording)} frames, " in stdout
         assert recording.meta["discarded"] == 30
-        assert recording.meta["verdict"]["samples"] == 90
+        assert recording.meta["verdict"]["samples"] == len(recording)
         assert len(np.unique(recording.episode)) >= 2
-        gaps = np.flatnonzero(np.diff(recording.timestamps_ns) > 0.4e9)
-        assert len(gaps) == 2
-        assert (np.diff(recording.segment)[gaps] > 0).all()
+        _assert_left_out(recording, paused_ns, again_ns)
+        discarded = np.diff(recording.timestamps_ns) > 0.95e9
+        assert (np.diff(recording.segment)[discarded] > 0).any()
 
 
 def test_sittings_are_joined_only_when_they_fit(
@@ -149,7 +152,8 @@ def test_sittings_are_joined_only_when_they_fit(
 def test_another_game_in_the_middle_gets_a_session_of_its_own(x_display: str, tmp_path: Path) -> None:
     """The real game after the practice arena, under the same title, must not be learnt as one and the same."""
     out = tmp_path / "r"
-    record = ["collect.py", "--out", str(out), "--pad", "none", "--until", "90frames"]
+    # Ten seconds of recording: enough to exchange the game in the middle, on a busy machine too.
+    record = ["collect.py", "--out", str(out), "--pad", "none", "--fps", "10", "--until", "100frames"]
     with running(record) as child:
         with running_arena(tmp_path / "arena.sock", "--driver", "expert"):
             _wait_for_samples(out, child)
@@ -159,12 +163,12 @@ def test_another_game_in_the_middle_gets_a_session_of_its_own(x_display: str, tm
             assert child.returncode == 0, stderr
     assert "another gamepad or game is there now" in stdout
     recordings = open_recordings([out])
-    assert sum(len(recording) for recording in recordings) == 90
+    assert sum(len(recording) for recording in recordings) == 100
     assert {recording.meta["window"]["is_arena"] for recording in recordings} == {True, False}
 
 
 def _wait_for_samples(folder: Path, child: subprocess.Popen[str], *, size: int = 100_000) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline and child.poll() is None:
         if any(part.stat().st_size > size for part in folder.rglob("*.h5*")):
             return
@@ -172,10 +176,35 @@ def _wait_for_samples(folder: Path, child: subprocess.Popen[str], *, size: int =
     pytest.fail("collect.py did not begin to record")
 
 
-def _focus(kind: str, value: str) -> None:
-    """Give the focus to the window whose title (name) or WM_CLASS (class) fits."""
-    found = ["xdotool", "search", "--sync", "--onlyvisible", f"--{kind}", value]
-    subprocess.run([*found, "windowactivate"], check=True, timeout=20, stdout=subprocess.DEVNULL)
+def _wait_for_files(folder: Path, child: subprocess.Popen[str], count: int, *, more: bool = False) -> None:
+    """Wait until so many batch files are whole, or so many more than now: that counts samples, whatever the rate."""
+    wanted = count + (len(list(folder.rglob("*_batch.h5"))) if more else 0)
+
+    def are_there() -> bool:
+        assert child.poll() is None, "collect.py has ended"
+        return len(list(folder.rglob("*_batch.h5"))) >= wanted
+
+    until(are_there, deadline_s=90)
+
+
+def _press(key: str, child: subprocess.Popen[str], answer: str) -> str:
+    """Press a hot key and wait for the answer; returns what was said until then. Not to be mixed with `communicate`."""
+    xdotool("key", key)
+    assert child.stderr is not None
+    said = []
+    for line in child.stderr:
+        said.append(line)
+        if answer in line:
+            return "".join(said)
+    pytest.fail(f"{answer} was not said, but {said}")
+
+
+def _assert_left_out(recording: Recording, from_ns: int, to_ns: int) -> None:
+    """Nothing is recorded of that time but a tick that was under way; before and after it, in different segments."""
+    times = recording.timestamps_ns
+    before, after = np.flatnonzero(times < from_ns), np.flatnonzero(times > to_ns)
+    assert len(recording) - len(before) - len(after) <= 1
+    assert recording.segment[after[0]] > recording.segment[before[-1]]
 
 
 def test_the_next_start_recovers_what_sigkill_left(
@@ -188,7 +217,7 @@ def test_the_next_start_recovers_what_sigkill_left(
         command = ["collect.py", "--out", str(out), "--pad", "arena"]
         with running(command) as child:
             _wait_for_samples(out, child)
-            _wait_for_samples(out, child, size=1_000_000)
+            until(lambda: stopped_with(child, out, lambda file: len(file["inputs"]) > 1), deadline_s=90)
             child.kill()
         killed = session_of(out)
         assert collect.main(["--out", str(out), "--pad", "arena", "--seconds", "1"]) == 0
@@ -212,7 +241,7 @@ def test_a_signal_ends_the_recording_in_order(
         with running(command) as child:
             _wait_for_samples(out, child)
             child.send_signal(number)
-            stdout, stderr = child.communicate(timeout=30)
+            stdout, stderr = child.communicate(timeout=60)
             assert child.returncode == 0, stderr
     assert "Verdict" in stdout
     (file,) = session_of(out).glob("*.h5*")
@@ -257,7 +286,7 @@ def test_ctrl_c_while_waiting_for_the_game(x_display: str, tmp_path: Path) -> No
         assert child.stderr is not None
         assert child.stderr.readline() == "Waiting for the game's window, at most 60 s.\n"
         child.send_signal(signal.SIGINT)
-        _, stderr = child.communicate(timeout=20)
+        _, stderr = child.communicate(timeout=60)
     assert child.returncode == 0, stderr
     assert stderr.strip().endswith("Stopped before anything was recorded.")
     assert not (tmp_path / "r").exists()
@@ -275,14 +304,14 @@ def test_without_the_arena(
     """`--pad arena` needs an arena to listen to."""
     monkeypatch.setenv("RLAI_ARENA_SOCKET", str(tmp_path / "nobody.sock"))
     with running(["xev", "-name", "Rocket League", "-event", "button"]):
-        assert collect.main(["--out", str(tmp_path), "--pad", "arena", "--wait", "10"]) == 2
+        assert collect.main(["--out", str(tmp_path), "--pad", "arena", "--wait", "60"]) == 2
     assert "rl_utils.arena" in one_line(capsys)
 
 
 def test_without_a_pad(x_display: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An hour recorded without a pad would be worthless."""
     with running(["xev", "-name", "Rocket League", "-event", "button"]):
-        assert collect.main(["--out", str(tmp_path), "--device", "no such pad", "--wait", "10"]) == 2
+        assert collect.main(["--out", str(tmp_path), "--device", "no such pad", "--wait", "60"]) == 2
     assert "gamepad" in one_line(capsys).lower()
 
 

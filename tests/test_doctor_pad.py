@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
+import itertools
 import time
+import types
 from pathlib import Path
 
 import pytest
 
+from rl_utils import doctor_pad
 from rl_utils.doctor_pad import READ_RULE, check_events, check_permission
 from tests.test_pad_finder import Machine
 
@@ -45,31 +47,28 @@ def test_nothing_is_said_twice() -> None:
 
 
 @pytest.mark.uinput
-def test_what_is_pressed_is_named() -> None:
+def test_what_is_pressed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pad that is found but sends nothing costs an evening; its owner sees at once which controls arrive."""
-    from evdev import ecodes
+    from evdev import ecodes as e
 
     from tests import pads
 
-    pad = pads.make_xpad()
+    now_s, moves = 0.0, iter(())
 
-    def press() -> None:
-        for value in (1, 0, 1, 0):
-            time.sleep(0.2)
-            pad.write(ecodes.EV_KEY, ecodes.BTN_SOUTH, value)
-            pad.write(ecodes.EV_ABS, ecodes.ABS_X, 20_000 * value)
-            pad.syn()
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+        for value in itertools.islice(moves, 1):
+            pads.send(pad, (e.EV_KEY, e.BTN_SOUTH, value), (e.EV_ABS, e.ABS_X, 20_000 * value))
 
-    try:
+    clock = types.SimpleNamespace(monotonic=lambda: now_s, monotonic_ns=time.monotonic_ns, sleep=sleep)
+    monkeypatch.setattr(doctor_pad, "time", clock)
+    with pads.make_xpad() as pad:
         (silent,) = check_events(0.3)
         assert "None came in 0.3 s" in silent.detail
         assert "battery" in silent.remedy
-        hand = threading.Thread(target=press)
-        hand.start()
+        moves = iter((1, 0, 1, 0))
         (heard,) = check_events(1.2)
-        hand.join()
         assert heard.ok
         assert "south, left_x" in heard.detail
         assert check_events(0) == []
-    finally:
-        pad.close()

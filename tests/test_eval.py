@@ -25,7 +25,7 @@ from rl_utils.model import RocketNet
 from rl_utils.recordings import open_recordings
 from rl_utils.safety import mask_menu
 from rl_utils.training_run import run_training
-from tests.arena_process import running, running_arena
+from tests.arena_process import connected, focus, running, running_arena
 from tests.test_listeners import record_throttle
 from tests.x11_window import xdotool
 
@@ -100,10 +100,12 @@ def test_drives_the_arena_through_window_and_pad(
     with running_arena(socket, "--driver", "pad", "--situation", "benchmark"):
         options = ["--sink", "arena", "--minutes", "0.1", "--report", str(tmp_path / "report.json")]
         options += ["--record", str(tmp_path / "r"), "--log-inputs", str(tmp_path / "log.csv")]
+        began = time.monotonic()
         assert eval_script.main(["--checkpoint", str(article_checkpoint), *options]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
-    assert 180 <= report["ticks"] + report["missed"] < 220  # six seconds, also on a machine that misses ticks
-    assert report["play"]["minutes"] > 0.05
+    # Six seconds, also on a machine that misses ticks, and many of them at the end.
+    assert report["ticks"] <= 180 <= report["ticks"] + report["missed"]
+    assert 0 < report["play"]["minutes"] <= (time.monotonic() - began) / 60
     assert 0 < report["latency_ms_p50"] <= report["latency_ms_p99"]
     (driven,) = open_recordings([tmp_path / "r"])
     _, rows = rows_of(tmp_path / "log.csv")
@@ -117,17 +119,17 @@ def test_recorded_inputs_move_the_arenas_car(
     x_display: str, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--inputs` replays a recording through the same pad; the arena says that it arrived."""
-    from rl_utils.arena.link import ArenaPad
-
     socket = tmp_path / "arena.sock"
     monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
     with running_arena(socket, "--driver", "pad"):
         command = ["eval.py", "--inputs", str(recording), "--sink", "arena", "--minutes", "0.05"]
-        with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
-            seen = []
+        with running(command) as child, connected(socket) as pad:
+            seen, asked_ns = [], time.monotonic_ns()
             while child.poll() is None:
-                seen.append(pad.at(time.monotonic_ns()).values.copy())
                 time.sleep(0.01)
+                while asked_ns < time.monotonic_ns():  # what was held while this process was put to sleep, too
+                    asked_ns += 10_000_000
+                    seen.append(pad.at(asked_ns).values.copy())
             assert child.returncode == 0
             assert max(values[Control.RIGHT_TRIGGER] for values in seen) > 0.5
             wait_until(lambda: np.array_equal(pad.at(time.monotonic_ns()).values, REST))
@@ -138,16 +140,14 @@ def test_every_way_out_releases_the_arenas_pad(
     x_display: str, held_throttle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """A throttle that stays held after the bot is gone is the article's worst fault."""
-    from rl_utils.arena.link import ArenaPad
-
     socket = tmp_path / "arena.sock"
     monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
     with running_arena(socket, "--driver", "pad"):
         command = ["eval.py", "--inputs", str(held_throttle), "--sink", "arena"]
-        with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
+        with running(command) as child, connected(socket) as pad:
             wait_until(lambda: not np.array_equal(pad.at(time.monotonic_ns()).values, REST))
             child.send_signal(number)
-            code = child.wait(20)
+            code = child.wait(60)
             assert code == (-9 if number == signal.SIGKILL else 0)
             wait_until(lambda: np.array_equal(pad.at(time.monotonic_ns()).values, REST))
 
@@ -156,14 +156,12 @@ def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
     x_display: str, held_throttle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever sees the bot drive into a wall grabs the controls: car and recording are theirs, then the bot's."""
-    from rl_utils.arena.link import ArenaPad
-
     socket, out = tmp_path / "arena.sock", tmp_path / "r"
     monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
     with running_arena(socket, "--driver", "pad"):
         options = ["--takeover", "pad", "--give-back-s", "0.3", "--record", str(out), "--minutes", "5"]
         command = ["eval.py", "--inputs", str(held_throttle), "--sink", "arena", *options]
-        with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
+        with running(command) as child, connected(socket) as pad:
 
             def held(control: Control) -> float:
                 return float(pad.at(time.monotonic_ns()).values[control])
@@ -172,10 +170,9 @@ def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
             xdotool("keydown", "s")
             wait_until(lambda: held(Control.LEFT_TRIGGER) == 1.0 and held(Control.RIGHT_TRIGGER) == 0.0)
             xdotool("keyup", "s")
-            wait_until(lambda: held(Control.LEFT_TRIGGER) == 0.0)
-            time.sleep(1.0)  # the bot has it again
+            wait_until(lambda: held(Control.LEFT_TRIGGER) == 0.0 and held(Control.RIGHT_TRIGGER) > 0.5)
             child.send_signal(signal.SIGINT)
-            told, said = child.communicate(timeout=30)
+            told, said = child.communicate(timeout=60)
             assert child.returncode == 0
             wait_until(lambda: np.array_equal(pad.at(time.monotonic_ns()).values, REST))
     assert "Taken over 1 time, " in told
@@ -184,13 +181,16 @@ def test_a_hand_on_the_arenas_keyboard_takes_over_and_gives_back(
     (driven,) = open_recordings([out])
     with driven:
         taken = np.flatnonzero(driven.source == Source.TAKEOVER)
-        assert len(taken) > 5
+        assert len(taken)
         assert "keyboard" in driven.meta["takeover_pad"]["name"]
         assert np.array_equal(taken, np.arange(taken[0], taken[-1] + 1))
         assert taken[-1] < len(driven) - 1, "the bot drove again"
         assert (driven.inputs[taken[:3], Control.LEFT_TRIGGER] == 1).any()
-        before = driven.flags[max(0, taken[0] - 10) : taken[0]]
-        assert (before & Flag.PRE_TAKEOVER != 0).all()
+        times = driven.timestamps_ns
+        before = (
+            (times < times[taken[0]]) & (times > times[taken[0]] - 1.4e9) & (driven.segment == driven.segment[taken[0]])
+        )
+        assert (driven.flags[before] & Flag.PRE_TAKEOVER != 0).all()
 
 
 def test_the_scripted_driver_corrects_in_real_time(
@@ -208,7 +208,8 @@ def test_the_scripted_driver_corrects_in_real_time(
     with driven:
         taken = driven.source == Source.TAKEOVER
         assert report["takeovers"] >= 1
-        assert not taken[:10].any(), "only what was driven is corrected, not the car that waited for its driver"
+        waited = driven.timestamps_ns < driven.timestamps_ns[0] + 1e9
+        assert not taken[waited].any(), "only what was driven is corrected, not the car that waited for its driver"
         assert taken.mean() == pytest.approx(report["taken_share"])
         assert driven.inputs[taken, Control.RIGHT_TRIGGER].max() > 0.5, "it drives"
 
@@ -252,9 +253,9 @@ def wait_for_socket(path: Path) -> Path:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Poll until it holds; a loaded machine may need long, a broken program never gets there."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 90
     while not condition():
-        assert time.monotonic() < deadline, "waited 40 s"
+        assert time.monotonic() < deadline, "waited 90 s"
         time.sleep(0.01)
 
 
@@ -298,7 +299,7 @@ def test_without_uinput(
     if os.access("/dev/uinput", os.W_OK):
         monkeypatch.setattr("rl_utils.apply_inputs.UINPUT", str(tmp_path / "uinput"))
     with running_arena(tmp_path / "arena.sock", "--driver", "pad"):
-        assert eval_script.main(["--checkpoint", str(article_checkpoint), "--wait", "20"]) == 2
+        assert eval_script.main(["--checkpoint", str(article_checkpoint), "--wait", "90"]) == 2
     assert "uinput" in one_line(capsys)
 
 
@@ -307,7 +308,7 @@ def test_the_real_game_needs_the_promise(
 ) -> None:
     """A window called Rocket League that is not the arena may be the real game: nobody drives it unasked."""
     with running(["xev", "-name", "Rocket League", "-event", "button"]):
-        assert eval_script.main(["--checkpoint", str(article_checkpoint), "--wait", "20"]) == 2
+        assert eval_script.main(["--checkpoint", str(article_checkpoint), "--wait", "90"]) == 2
     assert "--yes-offline" in one_line(capsys)
 
 
@@ -317,8 +318,8 @@ def test_no_option_drives_beside_the_anti_cheat(
     """Whatever is promised or allowed on the command line, a bot beside Easy Anti-Cheat costs the account."""
     program = tmp_path / "RocketLeague_EAC.exe"
     shutil.copy("/bin/sleep", program)
-    options = ["--wait", "20", "--yes-offline", "--allow-menu", "--takeover", "off", "--minutes", "1"]
-    with running(["xev", "-name", "Rocket League", "-event", "button"]), running([str(program), "60"]):
+    options = ["--wait", "90", "--yes-offline", "--allow-menu", "--takeover", "off", "--minutes", "1"]
+    with running(["xev", "-name", "Rocket League", "-event", "button"]), running([str(program), "600"]):
         assert eval_script.main(["--checkpoint", str(article_checkpoint), *options]) == 2
     assert "-noeac" in one_line(capsys)
 
@@ -327,19 +328,18 @@ def test_losing_the_focus_releases_the_arenas_pad_and_gaining_it_drives_on(
     x_display: str, held_throttle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the bot holds must not reach the window that a person opens over the game."""
-    from rl_utils.arena.link import ArenaPad
-
     socket = tmp_path / "arena.sock"
     monkeypatch.setenv("RLAI_ARENA_SOCKET", str(socket))
     with running_arena(socket, "--driver", "pad"):
         command = ["eval.py", "--inputs", str(held_throttle), "--sink", "arena"]
-        with running(command) as child, ArenaPad(wait_for_socket(socket)) as pad:
+        with running(command) as child, connected(socket) as pad:
 
             def released() -> bool:
                 return np.array_equal(pad.at(time.monotonic_ns()).values, REST)
 
             wait_until(lambda: not released())
             with running(["xev", "-name", "somebody's chat", "-event", "button"]):
+                focus("name", "somebody's chat")  # a bot that is put to sleep for a moment is released, too
                 wait_until(released)
                 time.sleep(0.5)
                 assert released(), "and stays so"

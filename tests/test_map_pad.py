@@ -136,7 +136,7 @@ def dialogue(pad: object, presses: Sequence[tuple[tuple[int, int, int], tuple[in
                     pads.send(pad, event)
         process.stdin.close()
         result = process.stdout.read()
-        assert process.wait(30) == 0, process.stderr.read()
+        assert process.wait(60) == 0, process.stderr.read()
     return str(result)
 
 
@@ -180,7 +180,7 @@ def test_an_unknown_pad_is_mapped_and_then_read(own_config_folder: Path) -> None
         with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
             process.stderr.readline()
             process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=30)[0] == "Stopped. Nothing was stored.\n"
+            assert process.communicate(timeout=60)[0] == "Stopped. Nothing was stored.\n"
             assert process.returncode == 0
         assert load_mapping(IDS) is None
         result = dialogue(pad, [press(Control.SOUTH), *(press(control) for control, _, _ in QUESTIONS)])

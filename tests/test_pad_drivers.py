@@ -200,7 +200,8 @@ def test_sdl_reads_every_pad_as_we_do(kind: str, sdl: Witness) -> None:
             wanted = held(hand)
 
             def arrived(wanted: np.ndarray = wanted) -> bool:
-                return len(sdl.pads()) == 1 and np.allclose(sdl.pads()[0], wanted, atol=2 * STEP)
+                seen = sdl.pads()
+                return len(seen) == 1 and np.allclose(seen[0], wanted, atol=2 * STEP)
 
             try:
                 until(arrived, "the pad's report")
@@ -221,7 +222,8 @@ def test_sdl_reads_from_our_virtual_pad_what_was_applied(sdl: Witness) -> None:
             wanted[Control.MODE] = 0.0
 
             def arrived(wanted: np.ndarray = wanted) -> bool:
-                return len(sdl.pads()) == 1 and np.allclose(sdl.pads()[0], wanted, atol=STEP)
+                seen = sdl.pads()
+                return len(seen) == 1 and np.allclose(seen[0], wanted, atol=STEP)
 
             until(arrived, f"SDL seeing {told(wanted)}")
     until(lambda: not sdl.pads(), "SDL letting go of the pad")

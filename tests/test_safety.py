@@ -27,8 +27,8 @@ def anti_cheat(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A real process named as the game's anti-cheat build."""
     program = tmp_path / "RocketLeague_EAC.exe"
     shutil.copy("/bin/sleep", program)
-    process = subprocess.Popen([str(program), "60"])
-    deadline = time.monotonic() + 10
+    process = subprocess.Popen([str(program), "600"])
+    deadline = time.monotonic() + 60
     while not Path(f"/proc/{process.pid}/comm").read_text().startswith("RocketLeague"):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -64,17 +64,18 @@ def test_inputs_that_stay_away_release_everything() -> None:
     inner = ListSink()
     with SafeSink(inner, stale_s=0.05) as sink:
         sink.apply(EVERYTHING)
-        assert inner.released.wait(10)
+        assert inner.released.wait(60)
         assert sink.times_stale == 1
         sink.apply(EVERYTHING)
-        assert not inner.released.is_set(), "it goes on when inputs come again"
-        assert inner.released.wait(10)
+        assert inner.released.wait(60)
+        assert sink.times_stale == 2
+    assert inner.calls[:4] == ["apply", "release"] * 2, "it goes on when inputs come again"
 
 
 def test_fresh_inputs_are_not_interrupted() -> None:
     """A watchdog that fires between frames would make the car stutter."""
     inner = ListSink()
-    with SafeSink(inner, stale_s=5.0) as sink:
+    with SafeSink(inner, stale_s=60.0) as sink:
         for _ in range(20):
             sink.apply(EVERYTHING)
             time.sleep(0.005)
@@ -86,7 +87,7 @@ def test_nothing_held_is_not_released_again_and_again() -> None:
     inner = ListSink()
     with SafeSink(inner, stale_s=0.01) as sink:
         sink.apply(EVERYTHING)
-        assert inner.released.wait(10)
+        assert inner.released.wait(60)
         time.sleep(0.1)
         assert inner.calls == ["apply", "release"]
 
@@ -96,7 +97,7 @@ def test_an_exception_in_the_loop_releases_first() -> None:
     inner = ListSink()
 
     def play() -> None:
-        with SafeSink(inner) as sink:
+        with SafeSink(inner, stale_s=60.0) as sink:
             sink.apply(EVERYTHING)
             raise ZeroDivisionError
 
@@ -123,7 +124,7 @@ def test_a_sink_that_fails_half_way_is_released_too() -> None:
     with SafeSink(inner, stale_s=0.05) as sink:
         with pytest.raises(OSError, match="No such device"):
             sink.apply(EVERYTHING)
-        assert inner.released.wait(10), "the watchdog knows that something may be held"
+        assert inner.released.wait(60), "the watchdog knows that something may be held"
 
 
 def test_what_the_guard_finds_stops_the_driving() -> None:
@@ -136,7 +137,7 @@ def test_what_the_guard_finds_stops_the_driving() -> None:
             raise UserError("The anti-cheat runs", "Close it")
 
     def play(sink: SafeSink) -> None:
-        for _ in range(2000):
+        for _ in range(12_000):
             sink.apply(EVERYTHING)
             time.sleep(0.005)
 
@@ -159,7 +160,7 @@ class Told(ListSink):
     def release(self):
         print("released", flush=True)
 
-sink = SafeSink(Told())
+sink = SafeSink(Told(), stale_s=600.0)
 sink.apply(EVERYTHING)
 {end}
 """

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -16,7 +17,7 @@ from rl_utils.controls import ABS_X, REST, Control
 from rl_utils.interfaces import Source
 from rl_utils.recordings import open_recordings
 from rl_utils.recovery import recover_orphans
-from tests.arena_process import running
+from tests.arena_process import running, stopped_with
 from tests.driven_arena import Witness, driven_arena, of_the, until
 from tests.learning_data import record
 from tests.x11_window import xdotool
@@ -25,6 +26,9 @@ pytestmark = pytest.mark.uinput
 
 BOT = REST.copy()
 BOT[[Control.RIGHT_TRIGGER, Control.EAST]] = 1.0  # throttle and boost
+
+COUNT = 9000
+"""Five minutes: no test may see the end of its inputs."""
 
 
 @pytest.fixture
@@ -47,8 +51,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArenaPad]:
 @pytest.fixture
 def drive(arena: ArenaPad, hand: object, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Witness]]:
     """eval.py holds throttle and boost in that window, through the virtual pad."""
-    count = 3000
-    record(tmp_path / "play", np.zeros((count, 18, 32, 3), np.uint8), np.tile(BOT, (count, 1)))
+    record(tmp_path / "play", np.zeros((COUNT, 18, 32, 3), np.uint8), np.tile(BOT, (COUNT, 1)))
     options = ["--takeover", "pad", "--give-back-s", "0.5", "--record", str(tmp_path / "r"), "--minutes", "5"]
     with running(["eval.py", "--inputs", str(tmp_path / "play"), *options]) as child:
         witness = Witness()
@@ -74,7 +77,11 @@ def test_a_hand_takes_over_in_the_kernel_and_gives_back_and_kill_9_releases(
     send(hand, (e.EV_KEY, e.BTN_WEST, 0), (e.EV_ABS, e.ABS_X, 128))
     until(lambda: witness.holds(BOT))
     until(lambda: np.allclose(of_the(arena), BOT, atol=0.01))
-    time.sleep(2.5)  # what was recorded is on the disk, but for the policy's last 2 s
+
+    def has_the_persons(file: h5py.File) -> bool:
+        return bool(np.isclose(file["inputs"][:], person, atol=0.01).all(axis=1).any())
+
+    until(lambda: stopped_with(child, tmp_path / "r", has_the_persons))
     child.send_signal(signal.SIGKILL)
     child.wait()
     until(witness.is_gone)
@@ -123,10 +130,9 @@ def test_a_second_bot_is_refused_and_the_first_one_drives_on(
 
 def test_losing_the_focus_releases_within_one_tick_in_the_kernel(arena: ArenaPad, hand: object, tmp_path: Path) -> None:
     """What the bot holds must not reach the window that a person opens over the game: one tick may be under way."""
-    count = 3000
-    inputs = np.tile(BOT, (count, 1))
-    inputs[:, Control.LEFT_X] = np.arange(count) * 0.37 % 1  # other than before in every tick, so that each can be seen
-    record(tmp_path / "play", np.zeros((count, 18, 32, 3), np.uint8), inputs)
+    inputs = np.tile(BOT, (COUNT, 1))
+    inputs[:, Control.LEFT_X] = np.arange(COUNT) * 0.37 % 1  # other than before in every tick, so that each can be seen
+    record(tmp_path / "play", np.zeros((COUNT, 18, 32, 3), np.uint8), inputs)
     with running(["eval.py", "--inputs", str(tmp_path / "play"), "--takeover", "pad", "--minutes", "5"]):
         witness = Witness()
         until(lambda: len({event.value for event in witness.events() if event.code == ABS_X}) > 1)
