@@ -130,7 +130,7 @@ def record(
         if frame is None and frames.exhausted:
             done.ended_by = "no further frames"
             break
-        inputs = hand.look(frame)
+        inputs = hand.look(frame, slept=tick is not None and tick.missed > 0)
         if done.ended_by:
             break
         flags = 0
@@ -171,8 +171,13 @@ class _Recorder:
         self._previous: InputVector | None = None
         self._events: list[PadEvent] = []
 
-    def look(self, frame: Frame | None) -> Inputs | None:
-        """The inputs that belong to `frame`, or None when this is not to be recorded; `done.problem` says why."""
+    def look(self, frame: Frame | None, *, slept: bool) -> Inputs | None:
+        """The inputs that belong to `frame`, or None when this is not to be recorded; `done.problem` says why.
+
+        Args:
+            frame: What is to be recorded, if anything.
+            slept: Whether ticks were missed, in which a pad may have been exchanged without any tick to see it gone.
+        """
         done = self.done
         connected = self._pad.connected
         # Asked in any case: what is pressed meanwhile must not turn up in the first sample after it.
@@ -190,7 +195,7 @@ class _Recorder:
             done.gaps += not done.problem and done.samples > 0
             done.problem = problem
             return None
-        if done.problem and self._identity() != self._devices:
+        if (done.problem or slept) and self._identity() != self._devices:
             done.ended_by = OTHER_DEVICE
             return None
         self._resumed = self._resumed or bool(done.problem)

@@ -177,6 +177,15 @@ def test_another_pad_ends_the_recording(tmp_path: Path, clock: SimulatedClock) -
         assert done.ended_by == OTHER_DEVICE
 
 
+def test_another_pad_after_a_stall_ends_the_recording(tmp_path: Path, clock: SimulatedClock) -> None:
+    """A machine that stood still while one pad was exchanged for another has no tick without a pad."""
+    window = Window(clock, [""] * 30, slow={9: 1.0})
+    recording, done = recorded(tmp_path, clock, window, Pad(another_after=10))
+    with recording:
+        assert numbers(recording) == list(range(10))
+        assert done.ended_by == OTHER_DEVICE
+
+
 def test_segments_of_the_real_game_end_at_hard_cuts(clock: SimulatedClock) -> None:
     """A goal replay cuts to another camera; joining the two pictures would invent motion."""
     rng = np.random.default_rng(0)
