@@ -20,7 +20,7 @@ def running_arena(socket: Path, *options: str) -> Iterator[subprocess.Popen[byte
         yield process
     finally:
         process.terminate()
-        assert process.wait(20) in (0, -9)
+        assert process.wait(60) in (0, -9)
 
 
 @contextmanager
