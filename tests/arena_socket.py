@@ -60,7 +60,7 @@ class Running:
             return self.server.driven(self.NOW_NS)
 
 
-def until(what: Callable[[], object], deadline_s: float = 10.0) -> None:
+def until(what: Callable[[], object], deadline_s: float = 60.0) -> None:
     end = time.monotonic() + deadline_s
     while not what():
         assert time.monotonic() < end, "this did not become true in time"

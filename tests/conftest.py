@@ -9,21 +9,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
 from Xlib.X import AnyPropertyType
 
 from rl_utils.controls import REST
 from rl_utils.interfaces import ControllerSource, Inputs, PadInfo
-from rl_utils.x11 import open_display
+from rl_utils.x11 import XServer, open_display
+from tests.x11_window import until
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # RLGym's own Rocket League package; `make test` puts it there. Appended: nothing of ours may come from it.
 sys.path.append(str(ROOT / ".cache" / "rlgym"))
+
+# How long an example takes, or its drawing, says nothing of the product: a loaded machine may stand still in it.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @contextmanager
@@ -136,8 +142,8 @@ def _wait_for_window_manager(name: str) -> None:
     screen = display.screen()
     probe = screen.root.create_window(0, 0, 1, 1, 0, screen.root_depth)
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             if probe.get_full_property(display.get_atom("WM_STATE"), AnyPropertyType) is not None:
                 return
             probe.unmap()
@@ -149,6 +155,12 @@ def _wait_for_window_manager(name: str) -> None:
         display.sync()
         display.close()
     pytest.fail("openbox did not take over the screen within 60 s")
+
+
+def await_managed(title: str) -> None:
+    """Return when the window manager of $DISPLAY has taken over a window with that title; xdotool finds it earlier."""
+    with closing(XServer()) as server:
+        until(lambda: title in [server.title(window) for window in server.clients()])
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def running_source(size: str = "640x480") -> Iterator[Source]:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            stack.callback(program.wait, 10)
+            stack.callback(program.wait, 60)
             return program
 
         # The session manager needs a bus of its own, and goes with the daemon; so does the bus with it.

@@ -177,8 +177,10 @@ def test_a_reader_that_joins_late_knows_the_state(arena: Running, path: Path) ->
         assert reader.tick == 5
 
 
-def test_an_arena_that_is_just_opening_is_waited_for(path: Path) -> None:
+def test_an_arena_that_is_just_opening_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its socket lies there a moment before it listens: a script started together with it would give up."""
+    monkeypatch.setattr("rl_utils.arena.link.OPENING_S", 60.0)  # the thread below may be put to sleep
+    monkeypatch.setattr("rl_utils.arena.link.OPENING_TRIES", 3000)
     listener = new_socket()
     listener.bind(str(path))
 
@@ -258,7 +260,7 @@ def test_a_killed_sink_is_released(arena: Running, path: Path) -> None:
         "while True:\n    sink.apply(REST); time.sleep(0.01)"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
-    until(lambda: arena.driven() is not None, 30)
+    until(lambda: arena.driven() is not None)
     process.send_signal(signal.SIGKILL)
     process.wait()
     until(lambda: not arena.server.has("sink"))

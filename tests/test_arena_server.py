@@ -169,7 +169,7 @@ def test_strangers_are_shown_out(arena: Running, path: Path) -> None:
             pack_json(Kind.HELLO, {"version": 1, "role": "king", "layout": LAYOUT_VERSION}),
         ):
             with new_socket() as stranger:
-                stranger.settimeout(5)
+                stranger.settimeout(60)
                 stranger.connect(str(path))
                 stranger.send(packet)
                 answer = stranger.recv(MAX_PACKET)
@@ -195,8 +195,9 @@ def test_a_sink_with_nonsense_numbers_is_dropped(arena: Running, path: Path) -> 
     assert unpack_apply(pack_apply(pad(left_x=7.0, south=-3.0)))[[Control.LEFT_X, Control.SOUTH]].tolist() == [1.0, 0.0]
 
 
-def test_a_sink_gets_credit_for_its_own_play_only(arena: Running, path: Path) -> None:
+def test_a_sink_gets_credit_for_its_own_play_only(arena: Running, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo's real-time score must not count what happened before the policy drove, or while it was released."""
+    monkeypatch.setattr("rl_utils.arena.link.STATS_S", 60.0)
 
     def count(events: Events, ticks: int) -> None:
         with arena.lock:

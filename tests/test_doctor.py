@@ -12,7 +12,7 @@ import pytest
 
 from rl_utils import doctor
 from rl_utils.apply_inputs import UDEV_RULE
-from tests.conftest import has_uinput
+from tests.conftest import await_managed, has_uinput
 
 NEEDS = {"record", "drive", "train", "practise"}
 
@@ -68,7 +68,7 @@ def test_without_uinput_the_exact_rule_is_printed(no_display: None, capsys: pyte
 def test_a_display_without_the_game_lists_what_is_open(x_display: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The usual mistake is a window title that differs from the pattern: the titles have to be seen."""
     with subprocess.Popen(["xev", "-name", "Some Other Game"], stdout=subprocess.DEVNULL) as other:
-        subprocess.run(["xdotool", "search", "--sync", "--name", "Some Other Game"], capture_output=True, check=True)
+        await_managed("Some Other Game")
         doctor.main(["--json"])
         other.terminate()
     found = by_name(capsys.readouterr().out)
@@ -83,7 +83,7 @@ def test_a_display_without_the_game_lists_what_is_open(x_display: str, capsys: p
 def test_a_window_is_measured(x_display: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Whether capture is fast enough for 30 fps is the question people come with."""
     with subprocess.Popen(["xev", "-name", "Rocket League", "-geometry", "640x360"], stdout=subprocess.DEVNULL) as game:
-        subprocess.run(["xdotool", "search", "--sync", "--name", "Rocket League"], capture_output=True, check=True)
+        await_managed("Rocket League")
         doctor.main(["--json"])
         game.terminate()
     found = by_name(capsys.readouterr().out)

@@ -17,8 +17,8 @@ from rl_utils.errors import UserError
 from rl_utils.live_view import MAX_BYTES, LiveView
 from rl_utils.overlay import PREDICTED
 from rl_utils.scene import PICTURE_SIZE
-from tests.test_viewer import press_close_button, shown_pixels, try_xdotool, window_id
-from tests.x11_window import ShownWindow, until, xdotool
+from tests.test_viewer import press_close_button, shown_pixels, window_id
+from tests.x11_window import ShownWindow, activate, try_xdotool, until, xdotool
 
 pytestmark = pytest.mark.x11
 
@@ -63,7 +63,7 @@ def test_shows_picture_and_pad_as_they_change(x_display: str) -> None:
 def test_the_game_keeps_the_focus(x_display: str) -> None:
     """A view that takes the focus makes the bot let go of everything."""
     with ShownWindow("Rocket League") as other:
-        xdotool("windowactivate", "--sync", other.id)
+        activate(other.id)
         with LiveView("live") as view:
             view.update(game(), boosting())
             until(lambda: pressed_pixels() > 500)

@@ -125,15 +125,18 @@ def test_recording_pauses_and_goes_on_by_itself(shown: ShownWindow, tmp_path: Pa
         if stage in (0, 2) and saver.samples - marks[-1] >= FPS:
             shown.signal((signal.SIGUSR1, signal.SIGSTOP)[stage // 2])
             seen.append("light")
+            ends.append(saver.samples)
         elif stage % 2 and problem.endswith("picture"):
             shown.signal((signal.SIGUSR1, signal.SIGCONT)[stage // 2])
             seen.append(problem)
             marks.append(saver.samples)
         return len(seen) == 4 and saver.samples - marks[-1] >= FPS
 
-    marks, end = [0], time.monotonic() + 60
-    with WindowFrames(size=SIZE, frozen_s=1.0) as frames, NoPad() as pad:
-        frames.wait_for_window(20)
+    marks, end = [0], time.monotonic() + 120
+    ends: list[int] = []
+    # Not a shorter time than FROZEN_S: on a loaded machine the program that draws may stand still by itself.
+    with WindowFrames(size=SIZE) as frames, NoPad() as pad:
+        frames.wait_for_window(60)
         with BatchSaver(tmp_path, fps=FPS, size=SIZE, frames=frames.info, pad=pad.info) as saver:
             done = record(frames, pad, saver, fps=FPS, stop=stop)
     assert seen == ["light", "black picture", "light", "frozen picture"]
@@ -143,8 +146,9 @@ def test_recording_pauses_and_goes_on_by_itself(shown: ShownWindow, tmp_path: Pa
     assert sorted(set(recording.segment.tolist())) == [0, 1, 2, 3]
     black = [i for i in range(len(recording)) if recording.frame(i).max() == 0]
     assert len(black) <= (BLACK_S + 0.2) * FPS
-    frozen = np.flatnonzero(recording.flags & Flag.DUPLICATE)
-    assert len(frozen) > 0.5 * FPS, "a picture that stays is not marked"
+    stays = recording.flags[ends[1] : marks[-1]] & Flag.DUPLICATE
+    assert len(stays) > 0.5 * FPS
+    assert np.count_nonzero(stays == 0) <= 3, "a picture that stays is not marked"  # some were drawn before it stopped
     assert recording.segment[-round(FPS / 2)] == 3
 
 
@@ -164,7 +168,7 @@ def test_driving_lets_go_of_the_pad(shown: ShownWindow) -> None:
     ticks: list[int] = []
     before: list[int] = []
 
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
 
     def stop() -> str:
         assert time.monotonic() < end, frames.problem
@@ -190,7 +194,7 @@ def test_driving_lets_go_of_the_pad(shown: ShownWindow) -> None:
 
     policy = Counting()
     with WindowFrames(size=SIZE, frozen_s=0.5) as frames:
-        frames.wait_for_window(20)
+        frames.wait_for_window(60)
         done = drive(frames, policy, sink, fps=FPS, stop=stop)
     assert done.pauses >= 1
     assert done.ended_by == "enough"
@@ -221,7 +225,7 @@ def test_silence_is_believed_only_of_servers_that_tell_everything(shown: ShownWi
         time.sleep(CHECK_NS / 1e9)
         assert not grabber.is_silent(window), "silence has to be checked now and then"
         assert not look()
-        assert grabber.is_silent(window)
+        until(lambda: not look() and grabber.is_silent(window))  # again and again: that, too, holds only for a moment
         shown.signal(signal.SIGCONT)
         until(lambda: not grabber.is_silent(window))
         shown.signal(signal.SIGSTOP)

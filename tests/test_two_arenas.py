@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from rl_utils.controls import REST
 from rl_utils.devices import open_play
 from rl_utils.errors import UserError
 from tests.test_arena_window import running
-from tests.x11_window import xdotool
+from tests.x11_window import activate, try_xdotool, until, xdotool
 
 
 def test_picture_and_pad_are_of_one_arena(x_display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,8 +22,10 @@ def test_picture_and_pad_are_of_one_arena(x_display: str, tmp_path: Path, monkey
     (tmp_path / "two").mkdir()
     drivers = ("--driver", "expert"), ("--driver", "pad")
     with running(tmp_path / "one", *drivers[0]) as (first, _), running(tmp_path / "two", *drivers[1]) as (second, _):
-        shown = int(xdotool("search", "--class", WM_CLASS).split()[-1])
-        xdotool("windowfocus", "--sync", shown)
+        visible = ("search", "--onlyvisible", "--class", WM_CLASS)
+        windows = until(lambda: len(found := try_xdotool(*visible).split()) == 2 and found)
+        shown = int(windows[-1])
+        activate(shown)
         owner = int(xdotool("getwindowpid", shown))
         seen, other = (first, second) if owner == first.process.pid else (second, first)
         config = CollectConfig(out=tmp_path / "out", pad="arena")
@@ -45,11 +46,5 @@ def test_an_arena_that_comes_back_and_plays_by_itself_ends_the_drive(x_display: 
         arena.process.kill()
         arena.wait()
 
-    def drive() -> None:
-        end = time.monotonic() + 90  # the new arena has a tenth of a second to answer, twice a second
-        while time.monotonic() < end:
-            sink.apply(REST)
-            time.sleep(0.02)
-
     with running(tmp_path, "--driver", "expert"), sink, pytest.raises(UserError, match="the scripted driver drives"):
-        drive()
+        until(lambda: sink.apply(REST), deadline_s=90)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from Xlib.protocol.event import ClientMessage
 
 from rl_utils.errors import UserError
 from rl_utils.viewer import WM_CLASS, Viewer, ViewerEvent
-from rl_utils.x11 import open_display
+from rl_utils.x11 import WINDOW_DIED, open_display
 from tests.conftest import start_xvfb
-from tests.x11_window import ShownWindow, until, xdotool
+from tests.x11_window import ShownWindow, activate, try_xdotool, until, xdotool
 
 pytestmark = pytest.mark.x11
 
@@ -35,22 +35,22 @@ def window_id() -> int:
     return int(until(lambda: try_xdotool("search", "--onlyvisible", "--class", WM_CLASS)).splitlines()[0])
 
 
-def try_xdotool(*arguments: str) -> str:
-    """As `xdotool`, "" where it finds nothing."""
-    done = subprocess.run(["xdotool", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
 def shown_pixels() -> np.ndarray:
     """What the X server shows in the viewer's window, (H, W, 3) uint8 RGB."""
-    display = open_display()
+    with closing(open_display()) as display:
+        height, width, data = until(lambda: _read_pixels(display))
+    return np.frombuffer(data, np.uint8).reshape(height, width, 4)[..., 2::-1]
+
+
+def _read_pixels(display: Any) -> tuple[int, int, bytes] | None:
+    """Height, width and pixels; None where the window was moved, resized or unmapped between two of the questions."""
+    window: Any = display.create_resource_object("window", window_id())
     try:
-        window: Any = display.create_resource_object("window", window_id())
         geometry = window.get_geometry()
-        data = window.get_image(0, 0, geometry.width, geometry.height, X.ZPixmap, 0xFFFFFFFF).data
-        return np.frombuffer(data, np.uint8).reshape(geometry.height, geometry.width, 4)[..., 2::-1]
-    finally:
-        display.close()
+        image = window.get_image(0, 0, geometry.width, geometry.height, X.ZPixmap, 0xFFFFFFFF)
+    except WINDOW_DIED:
+        return None
+    return geometry.height, geometry.width, image.data
 
 
 def press_close_button(window: int) -> None:
@@ -128,7 +128,7 @@ def test_in_the_background_it_leaves_the_focus_alone(any_display: str) -> None:
     with ShownWindow("Rocket League") as game:
         until(lambda: try_xdotool("search", "--onlyvisible", "--name", "Rocket League"))
         xdotool("windowfocus", game.id)
-        until(lambda: xdotool("getwindowfocus") == str(game.id))
+        until(lambda: try_xdotool("getwindowfocus") == str(game.id))
         with Viewer("quiet", SIZE, take_focus=False) as viewer:
 
             def settled() -> bool:
@@ -156,8 +156,7 @@ def test_keys_and_clicks_reach_it(x_display: str) -> None:
     with Viewer("keys", SIZE) as viewer:
         viewer.show(two_colours())
         window = window_id()
-        xdotool("windowactivate", "--sync", window)
-        until(lambda: viewer.events() or xdotool("getwindowfocus") == str(window))
+        activate(window)
         for key in keys:
             xdotool("key", key)
         assert [e.name for e in events_until(viewer, list(keys.values()))] == list(keys.values())

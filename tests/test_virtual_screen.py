@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from rl_utils.errors import UserError
 from rl_utils.virtual_screen import screen
 from rl_utils.x11 import XServer
+from tests.x11_window import until
 
 
 def test_windows_are_managed_at_once_and_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,12 +23,9 @@ def test_windows_are_managed_at_once_and_nothing_stays_behind(tmp_path: Path, mo
         assert os.environ["DISPLAY"] == display
         assert "WAYLAND_DISPLAY" not in os.environ
         with subprocess.Popen(["xev", "-name", "first"], stdout=subprocess.DEVNULL) as first:
-            subprocess.run(["xdotool", "search", "--sync", "--name", "first"], check=True, stdout=subprocess.DEVNULL)
-            server = XServer()
-            titles = [server.title(window) for window in server.clients()]
-            server.close()
+            with closing(XServer()) as server:
+                until(lambda: [server.title(window) for window in server.clients()] == ["first"])
             first.terminate()
-    assert titles == ["first"]
     assert os.environ["DISPLAY"] == ""
     assert os.environ["WAYLAND_DISPLAY"] == "wayland-of-nobody"
     with pytest.raises(UserError, match="cannot be opened"):

@@ -19,18 +19,17 @@ from rl_utils.loops import drive
 from rl_utils.record_loop import OTHER_DEVICE, record
 from rl_utils.recordings import open_recordings
 from tests.window_frames import SIZE, await_picture
-from tests.x11_window import ShownWindow, until, xdotool
+from tests.x11_window import ShownWindow, activate
 
 pytestmark = pytest.mark.x11
 
 FPS = 30.0
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 def give_focus(window: ShownWindow) -> None:
     """Return when the window has it, so that the next look at the windows finds the switch done."""
-    xdotool("windowactivate", window.id)
-    until(lambda: xdotool("getactivewindow") == str(window.id), deadline_s=DEADLINE_S)
+    activate(window.id)
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def test_a_switch_to_the_other_game_ends_the_recording(games: tuple[ShownWindow,
         return time.monotonic() > end
 
     with WindowFrames(size=SIZE) as frames, NoPad() as pad:
-        until(lambda: frames.read() is not None, deadline_s=DEADLINE_S)
+        await_picture(frames, seed=1)
         with BatchSaver(tmp_path, fps=FPS, size=SIZE, frames=frames.info, pad=pad.info) as saver:
             done = record(frames, pad, saver, fps=FPS, stop=stop, limit=1000)
     assert done.ended_by == OTHER_DEVICE
@@ -107,7 +106,7 @@ def test_a_switch_to_the_other_game_lets_go_of_the_pad(games: tuple[ShownWindow,
         return "enough" if told.count("game") >= 5 else ""
 
     with WindowFrames(size=SIZE) as frames:
-        until(lambda: frames.read() is not None, deadline_s=DEADLINE_S)
+        await_picture(frames, seed=1)
         drive(frames, Throttle(), Pad(), fps=FPS, stop=stop)
     first = told.index("game")
     last = first - 1 - told[:first][::-1].index("arena")

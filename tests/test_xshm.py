@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rl_utils.errors import UserError
-from rl_utils.game_window import NotReadable
+from rl_utils.game_window import NotReadable, WindowState
 from rl_utils.get_current_frame import FrameGrabber, WindowFrames
 from rl_utils.get_current_window import WindowMonitor
 from tests.conftest import start_xvfb
@@ -165,12 +165,14 @@ def shared_segments(pid: int) -> int:
 
 def test_nothing_is_left_behind(x_display: str) -> None:
     """A day of starting and stopping would use up shared memory and file descriptors."""
+    gc.collect()
+    earlier = shared_segments(os.getpid())  # what is in use where a loop begins (`gc.freeze`) may outlive its test
     with ShownWindow():
         with WindowFrames(size=SIZE) as frames:
             await_picture(frames)
         del frames
         gc.collect()
-        files, segments = len(list(Path("/proc/self/fd").iterdir())), shared_segments(os.getpid())
+        files = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(10):
             with WindowFrames(size=SIZE) as frames:
                 await_picture(frames)
@@ -178,13 +180,13 @@ def test_nothing_is_left_behind(x_display: str) -> None:
         del frames
         gc.collect()
         assert len(list(Path("/proc/self/fd").iterdir())) == files
-        assert shared_segments(os.getpid()) == segments == 0
+        until(lambda: shared_segments(os.getpid()) <= earlier)  # the server lets go of them a moment later
 
 
 def test_memory_outlives_the_grabber(x_display: str) -> None:
     """Looking at the last picture after closing would crash the interpreter."""
     with WindowMonitor() as monitor, ShownWindow():
-        window = until(lambda: (w := monitor.update()).id and w)
+        window = until(lambda: (w := monitor.update()).state is WindowState.FOCUSED and w)
         grabber = FrameGrabber(monitor.server)
         grabbed: list[np.ndarray] = [grabber.grab(window)]
         while not grabbed[-1][..., :3].any():

@@ -44,8 +44,8 @@ def counter(image: np.ndarray) -> int:
     return sum(1 << i for i, value in enumerate(middles) if value > 127)
 
 
-def until(what: Callable[[], Any], *, deadline_s: float = 20.0) -> Any:
-    """Ask again and again until the answer is true, and return it."""
+def until(what: Callable[[], Any], *, deadline_s: float = 60.0) -> Any:
+    """Ask again and again until the answer is true, and return it. A loaded machine may stand still for seconds."""
     end = time.monotonic() + deadline_s
     while not (answer := what()):
         assert time.monotonic() < end, "this did not become true in time"
@@ -57,6 +57,18 @@ def xdotool(*arguments: object) -> str:
     """Run xdotool on $DISPLAY."""
     done = subprocess.run(["xdotool", *map(str, arguments)], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def try_xdotool(*arguments: object) -> str:
+    """As `xdotool`, "" where it fails: it finds nothing, or no window is active at this moment."""
+    done = subprocess.run(["xdotool", *map(str, arguments)], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def activate(window: int) -> None:
+    """Ask the window manager for the focus, and return when the window has it, which xdotool's --sync may not do."""
+    xdotool("windowactivate", window)
+    until(lambda: try_xdotool("getactivewindow") == str(window))
 
 
 def set_screen_size(width: int, height: int) -> None:
