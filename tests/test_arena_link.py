@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rl_utils.arena.connection import RETRY_S
 from rl_utils.arena.link import ArenaCoach, ArenaHand, ArenaPad, ArenaSink
 from rl_utils.arena.server import SILENCE_NS, Achievements, LinkServer
 from rl_utils.arena.wire import (
@@ -179,8 +182,8 @@ def test_a_reader_that_joins_late_knows_the_state(arena: Running, path: Path) ->
 
 def test_an_arena_that_is_just_opening_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its socket lies there a moment before it listens: a script started together with it would give up."""
-    monkeypatch.setattr("rl_utils.arena.link.OPENING_S", 60.0)  # the thread below may be put to sleep
-    monkeypatch.setattr("rl_utils.arena.link.OPENING_TRIES", 3000)
+    monkeypatch.setattr("rl_utils.arena.connection.OPENING_S", 60.0)  # the thread below may be put to sleep
+    monkeypatch.setattr("rl_utils.arena.connection.OPENING_TRIES", 3000)
     listener = new_socket()
     listener.bind(str(path))
 
@@ -219,6 +222,40 @@ def test_the_arena_going_away_and_coming_back(path: Path) -> None:
         until(lambda: (reader.at(40), reader.connected)[1])
         running.stop()
     reader.close()
+    reader.close()
+
+
+def test_an_arena_that_answers_late_is_found_again(path: Path) -> None:
+    """It looks at its clients once per picture, and no tick of ours may wait for a slow one."""
+    server = LinkServer(path, about=ABOUT)
+    running = Running(server)
+    reader = ArenaPad(path)
+    running.stop()
+    server.close()
+    until(lambda: not reader.connected)
+    with new_socket() as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.setblocking(False)
+
+        found: list[socket.socket] = []
+
+        def knocks() -> bool:
+            reader.at(0)
+            with suppress(BlockingIOError):
+                found.append(listener.accept()[0])
+            return bool(found)
+
+        until(knocks)
+        with found[0] as arena:
+            assert unpack_json(arena.recv(MAX_PACKET))["role"] == "pad"
+            end = time.monotonic() + 2 * RETRY_S
+            while time.monotonic() < end:
+                assert not reader.connected
+            with pytest.raises(BlockingIOError):
+                listener.accept()  # it keeps to the first connection
+            arena.send(pack_json(Kind.WELCOME, {"driver": "pad"}))
+            until(lambda: reader.connected)
     reader.close()
 
 

@@ -72,7 +72,7 @@ def test_no_arena_is_a_plain_message(path: Path) -> None:
 
 def test_an_arena_that_hangs_is_a_plain_message(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped arena must not hang the program that looks for it."""
-    monkeypatch.setattr("rl_utils.arena.link.ANSWER_S", 0.1)
+    monkeypatch.setattr("rl_utils.arena.connection.ANSWER_S", 0.1)
     with LinkServer(path, about=ABOUT), pytest.raises(UserError, match="does not answer"):
         ArenaPad(path)
 

@@ -1,173 +1,35 @@
 """The practice arena's pad from another process: read it (`ArenaPad`), or drive with it (`ArenaSink`).
 
 Both connect to the arena's Unix socket (`wire` has the messages), and connect again by themselves when the arena was
-restarted. Neither waits for the arena, except when connecting (again: at most 0.1 s) and when asking for `stats`.
+restarted. Neither waits for the arena, except when connecting for the first time and when asking for `stats`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import select
-import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from rl_utils.arena.connection import ANSWER_S, Connection
 from rl_utils.arena.wire import (
-    MAX_PACKET,
-    VERSION,
     BadMessageError,
     Kind,
     PadMessage,
     Taps,
-    check_path,
-    new_socket,
     pack_apply,
-    pack_json,
-    socket_path,
     unpack_json,
     unpack_pad,
 )
-from rl_utils.controls import LAYOUT_VERSION, REST
-from rl_utils.errors import UserError
+from rl_utils.controls import REST
 from rl_utils.interfaces import ControllerSink, ControllerSource, Inputs, InputVector, PadInfo, Person, Source
 
-ANSWER_S: Final = 10.0
-"""How long the arena may take to answer a new client: it looks once per picture, and on a busy machine opens slowly."""
-OPENING_S: Final = 0.2
-OPENING_TRIES: Final = 10
 STATS_S: Final = 5.0
 """A busy machine may draw a picture a second; nobody drives any more when this is asked for."""
-RETRY_S: Final = 0.5
 MAX_WAITING: Final = 1200
 """States kept for `at` (20 s); older ones count only as the state."""
-
-
-class _RefusedError(UserError):
-    """The arena is there and does not want us."""
-
-
-class _Link:
-    """A connection to the arena that comes back."""
-
-    def __init__(self, path: Path | None, role: str) -> None:
-        self.path = socket_path() if path is None else path
-        self._role = role
-        self._socket: socket.socket | None = None
-        self._retry_at = 0.0
-        self._closed = False
-        self.about: Mapping[str, Any] = {}
-        check_path(self.path)
-        self._connect_patiently()
-
-    @property
-    def connected(self) -> bool:
-        return self._socket is not None
-
-    def send(self, packet: bytes) -> bool:
-        """Send without waiting; False when it did not go out."""
-        if self._socket is None:
-            return False
-        try:
-            self._socket.send(packet, socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            return False
-        except OSError:
-            self._hang_up()
-            return False
-        return True
-
-    def receive(self, timeout_s: float = 0.0) -> bytes | None:
-        """The next packet; None when there is none in time or the arena is gone."""
-        if self._socket is None:
-            return None
-        try:
-            if timeout_s > 0:
-                select.select([self._socket], [], [], timeout_s)
-            packet = self._socket.recv(MAX_PACKET)
-        except BlockingIOError:
-            return None
-        except OSError:
-            packet = b""
-        if not packet:
-            self._hang_up()
-            return None
-        return packet
-
-    def try_again(self) -> bool:
-        """While the arena is gone, look for a new one now and then; True when one was found just now.
-
-        Raises:
-            UserError: The new one refuses us.
-        """
-        if self._socket is not None or self._closed or time.monotonic() < self._retry_at:
-            return False
-        self._retry_at = time.monotonic() + RETRY_S
-        try:
-            self._connect(0.1)
-        except _RefusedError:
-            raise
-        except UserError:
-            return False
-        return True
-
-    def close(self) -> None:
-        self._closed = True
-        self._hang_up()
-
-    def _connect_patiently(self) -> None:
-        """An arena that is just opening has its place in the file system a moment before it listens there."""
-        for _ in range(OPENING_TRIES):
-            try:
-                self._connect(ANSWER_S)
-            except UserError as error:
-                if not isinstance(error.__cause__, ConnectionRefusedError):
-                    raise
-                time.sleep(OPENING_S / OPENING_TRIES)
-            else:
-                return
-        self._connect(ANSWER_S)
-
-    def _hang_up(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def _connect(self, answer_s: float) -> None:
-        link = new_socket()
-        try:
-            link.settimeout(answer_s)
-            link.connect(str(self.path))
-            _check_owner(link)
-            link.send(pack_json(Kind.HELLO, {"version": VERSION, "role": self._role, "layout": LAYOUT_VERSION}))
-            packet = link.recv(MAX_PACKET)
-            answer = unpack_json(packet)
-        except TimeoutError as error:
-            link.close()
-            raise UserError(f"The arena on {self.path} does not answer", "Close it and start it again") from error
-        except (OSError, BadMessageError) as error:
-            link.close()
-            raise UserError(
-                f"No practice arena is running (nobody listens on {self.path})",
-                f'Start it first: "python -m rl_utils.arena --driver {"human" if self._role == "pad" else "pad"}"',
-            ) from error
-        if packet[0] != Kind.WELCOME:
-            link.close()
-            problem = str(answer.get("problem", "The arena refuses"))
-            raise _RefusedError(problem, str(answer.get("remedy", "Start it again")))
-        link.setblocking(False)
-        self._socket, self.about = link, answer
-
-
-def _check_owner(link: socket.socket) -> None:
-    """In a folder that everybody can write to, somebody else may listen under our name."""
-    _, uid, _ = struct.unpack("iII", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    if uid not in (os.getuid(), 0):
-        raise PermissionError(f"the socket belongs to user {uid}")
 
 
 class ArenaPad(ControllerSource):
@@ -183,7 +45,7 @@ class ArenaPad(ControllerSource):
     ROLE = "pad"
 
     def __init__(self, path: Path | None = None) -> None:
-        self._link = _Link(path, self.ROLE)
+        self._link = Connection(path, self.ROLE)
         self._waiting: deque[PadMessage] = deque()
         self._taps, self._label_taps = Taps(), Taps()
         self._newest = PadMessage(Inputs(REST), 0)
@@ -328,7 +190,7 @@ class ArenaSink(ControllerSink):
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._link = _Link(path, "sink")
+        self._link = Connection(path, "sink")
         self._stats: dict[str, Any] = {"goals": 0, "own_goals": 0, "touches": 0, "minutes": 0.0, "episodes": 0}
 
     def apply(self, inputs: InputVector) -> None:
