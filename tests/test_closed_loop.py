@@ -67,7 +67,8 @@ def test_a_checkpoint_drives_the_arenas_car_through_the_kernel_and_kill_9_stops_
             while time.monotonic() < begun + 4:
                 seen.append(arena.at(time.monotonic_ns()))
                 time.sleep(0.02)
-            assert witness.state()[Control.EAST] == 1.0, "boost is held when the process is killed"
+            # It lets go while its pictures stand still, as on a machine that is busy for a moment.
+            until(lambda: witness.state()[Control.EAST] == 1.0)  # boost is held when the process is killed
             assert child.poll() is None
             child.send_signal(signal.SIGKILL)
             child.wait()
