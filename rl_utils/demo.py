@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 1
 COACH_ROUNDS = 2
+SCREENSHOT_S = 10.0
+"""For so long the window is looked for; without it the demo goes on."""
 ARENA = (sys.executable, "-m", "rl_utils.arena")
 
 
@@ -207,7 +209,9 @@ def _screenshot(file: Path, display: str) -> None:
     from rl_utils.get_current_frame import WindowFrames
 
     with WindowFrames(GAME_TITLE, size=(960, 540), display=display, require_focus=False) as frames:
-        frame = frames.read()
+        deadline = time.monotonic() + SCREENSHOT_S
+        while (frame := frames.read()) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
         if frame is not None:
             cv2.imwrite(str(file), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from rl_utils.console import log
 from rl_utils.errors import UserError
 
-MANAGER_S: Final = 10.0
+MANAGER_S: Final = 30.0
 """Time that the window manager may take to start."""
 
 

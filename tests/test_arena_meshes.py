@@ -31,6 +31,16 @@ def meshes() -> dict[str, bytes]:
     return build_meshes()
 
 
+@pytest.fixture
+def cache(meshes: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder as an earlier start of the arena left it."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    _, temporary = ready_folder(meshes)
+    assert not temporary
+    return folder
+
+
 def run_python(code: str, cache: Path, *, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -119,10 +129,8 @@ def test_damage_is_recognised(meshes: dict[str, bytes], damage: object, reason: 
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "other bytes", "a folder"])
-def test_a_damaged_cache_is_put_right(meshes: dict[str, bytes], tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_is_put_right(meshes: dict[str, bytes], cache: Path, tmp_path: Path, damage: str) -> None:
     """A power cut while the cache was written must not keep the arena from ever starting again."""
-    cache = tmp_path / "cache"
-    assert "ticks 4" in run_python(STEP, cache).stdout
     (file,) = cache.glob("rlai/meshes-*/soccar/goal_blue.cmf")
     if damage == "truncated":
         file.write_bytes(file.read_bytes()[:100])
@@ -141,10 +149,8 @@ def test_a_damaged_cache_is_put_right(meshes: dict[str, bytes], tmp_path: Path, 
     assert [f for f in tmp_path.iterdir() if f != cache] == []
 
 
-def test_a_stranger_in_the_cache_is_left_alone_and_not_read(meshes: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_stranger_in_the_cache_is_left_alone_and_not_read(cache: Path, tmp_path: Path) -> None:
     """RocketSim reads every .cmf file it finds; one that is not ours could hang it."""
-    cache = tmp_path / "cache"
-    run_python(STEP, cache)
     (inner,) = cache.glob("rlai/meshes-*/soccar")
     stranger = inner / "mine.cmf"
     stranger.write_bytes(b"")

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import threading
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from rl_utils.arena.situations import SCORING_SEEDS
 from rl_utils.controls import BUTTONS, REST, Control
 from rl_utils.errors import UserError
 from tests.recordings_kit import record_session, vectors
+from tests.test_play_pool import players
+from tests.x11_window import until
 
 RATES = ("goals_per_min", "touches_per_min", "own_goals_per_min")
 
@@ -212,16 +213,10 @@ def test_a_result_that_is_not_written_is_at_least_printed(capsys: pytest.Capture
 def test_a_killed_worker_is_told() -> None:
     """When the machine runs out of memory and kills a worker, the score must end and not wait for ever."""
 
-    def kill_children() -> None:
-        for _ in range(200):
-            time.sleep(0.05)
-            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            for child in children:
-                if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
-                    os.kill(int(child), signal.SIGKILL)
-                    return
+    def kill_one() -> None:
+        os.kill(until(lambda: players(os.getpid()), deadline_s=60)[0], signal.SIGKILL)
 
-    killer = threading.Thread(target=kill_children)
+    killer = threading.Thread(target=kill_one)
     killer.start()
     with pytest.raises(UserError, match="ended from outside"):
         play_all(PlayerSpec("idle"), "benchmark", range(2000), workers=2)

@@ -7,25 +7,31 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.x11_window import until
 
 
 def alive(pid: int) -> bool:
     """Whether it runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
 def players(parent: int) -> list[int]:
     """The processes that play for `parent`."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(c) for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text()]
+    found = []
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
+                found.append(int(child))
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -33,18 +39,13 @@ def test_a_score_ends_at_once_and_leaves_nothing_running(number: signal.Signals)
     """Whoever stops a score of half an hour does not want to look for its processes afterwards."""
     words = [sys.executable, "-m", "rl_utils.arena", "score", "--driver", "expert", "--episodes", "5000"]
     with subprocess.Popen([*words, "--workers", "2"], cwd=ROOT, stderr=subprocess.PIPE, text=True) as score:
-        deadline = time.monotonic() + 60
-        while len(playing := players(score.pid)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert len(playing) == 2
+        until(lambda: len(players(score.pid)) == 2, deadline_s=60)
+        playing = players(score.pid)
         time.sleep(1)  # let them play
         os.kill(score.pid, number)
-        _, errors = score.communicate(timeout=30)
+        _, errors = score.communicate(timeout=60)
     assert score.returncode == (130 if number is signal.SIGINT else -number)
     if number is signal.SIGINT:
         assert errors.strip().splitlines()[-1] == "arena: stopped."
         assert "Traceback" not in errors
-    deadline = time.monotonic() + 10
-    while any(map(alive, playing)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, playing))
+    until(lambda: not any(map(alive, playing)), deadline_s=60)

@@ -166,18 +166,24 @@ def test_it_learns_what_comes_next() -> None:
             following[row, :, AXES.start] = 0.5 + way * (0.2 + 0.03 * torch.arange(PLAN_TICKS))
         return images.reshape(count, -1, HEIGHT, WIDTH), following
 
+    def error(outputs: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+        return (plan(outputs.detach()).ticks[:, :, AXES.start] - following[:, :, AXES.start]).abs()
+
     loss = BalancedLoss(np.zeros((2, N_CONTROLS), np.float32))
-    for _ in range(130):
+    right = 0
+    for _ in range(400):  # it dawns upon it all at once, by luck and processor about the hundredth step
         images, following = example(16)
         optimiser.zero_grad()
         outputs = network(images)
         total = loss(outputs, following[:, 0]).total + plan_loss(outputs, following, loss)
         total.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        right = right + 1 if float(error(outputs, following).mean()) < 0.05 else 0
+        if right == 20:  # so that the statistics of normalisation have followed
+            break
     images, following = example(32)
     with torch.inference_mode():
-        said = plan(network.eval()(images)).ticks[:, :, AXES.start]
-    wrong = (said - following[:, :, AXES.start]).abs()
+        wrong = error(network.eval()(images), following)
     assert float(wrong[:, 0].mean()) < 0.05, "the constant answer is 0.2 off"
     assert float(wrong.mean()) < 0.1, "the constant answer is 0.3 off"
 

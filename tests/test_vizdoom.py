@@ -26,7 +26,7 @@ def test_a_real_game_is_recorded(x_display: str, tmp_path: Path, capsys: pytest.
         try:
             assert game.stdout is not None
             assert game.stdout.readline() == b"playing\n"
-            options = ["--window", "^VIZDOOM", "--pad", "none", "--seconds", "4", "--wait", "20"]
+            options = ["--window", "^VIZDOOM", "--pad", "none", "--seconds", "8", "--wait", "60"]
             assert collect.main(["--out", str(tmp_path / "out"), *options]) == 0
         finally:
             os.killpg(game.pid, signal.SIGKILL)  # the engine is a process of its own
@@ -35,8 +35,8 @@ def test_a_real_game_is_recorded(x_display: str, tmp_path: Path, capsys: pytest.
     window = json.loads((recording.path / "session.json").read_text())["window"]
     assert window["native_size"] == [640, 480]
     pictures = recording.read_frames(np.arange(len(recording)))
-    assert pictures.shape == (120, 270, 480, 3)
-    assert pictures.reshape(120, -1).std(1).min() > 10, "a picture without a scene"
+    assert pictures.shape == (240, 270, 480, 3)
+    assert pictures.reshape(240, -1).std(1).min() > 10, "a picture without a scene"
     moved = (pictures[1:] != pictures[:-1]).any((1, 2, 3))
     assert moved.sum() > 30, "a busy machine draws fewer pictures, but never a still"
     assert np.array_equal(~moved, (recording.flags[1:] & 2) > 0)

