@@ -78,6 +78,7 @@ class Progress:
         self._label = label
         self._total = total
         self._done = 0.0
+        self._before = 0.0
         self._bar: Any = None
         self._task: Any = None
         self._began = time.monotonic()
@@ -99,6 +100,13 @@ class Progress:
             self._bar = Bar(*columns, console=Console(stderr=True))
             self._task = self._bar.add_task(label, total=total, note="")
 
+    def begin(self, done: float) -> None:
+        """Report what was done before, by a run that goes on from here: it tells nothing of the time that is left."""
+        self._began = time.monotonic()
+        self._before = self._done = done
+        if self._bar is not None:
+            self._bar.reset(self._task, completed=done)
+
     def update(self, done: float, note: str = "") -> None:
         """Report that `done` of the total are done; cheap enough for every step."""
         self._done = done
@@ -109,7 +117,8 @@ class Progress:
         if now >= self._next:
             self._next = now + PLAIN_INTERVAL_S
             share = done / self._total if self._total else 1.0
-            left = (now - self._began) * (1 - share) / share if share > 0 else float("inf")
+            done_here = done - self._before
+            left = (now - self._began) * (self._total - done) / done_here if done_here > 0 else math.inf
             log(f"{self._label}: {share:4.0%}, {left:.0f} s left{', ' + note if note else ''}")
 
 

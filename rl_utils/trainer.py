@@ -164,6 +164,7 @@ class Trainer:
             self.state.reading_s = self._schedule.begin()
             self._schedule.validation_s = self.state.measuring_s * len(self._held_out)
         self._turn = self._next_turn(stop=False)
+        progress.begin(self._turn.share)
         while not self._finished():
             if not self._train_pass(stop, progress) or not self._finish_pass(stop, progress):
                 self._save(LAST)
