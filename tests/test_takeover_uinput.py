@@ -20,7 +20,7 @@ from rl_utils.recovery import recover_orphans
 from tests.arena_process import running, stopped_with
 from tests.driven_arena import Witness, driven_arena, of_the, until
 from tests.learning_data import record
-from tests.x11_window import xdotool
+from tests.x11_window import try_xdotool, xdotool
 
 pytestmark = pytest.mark.uinput
 
@@ -135,10 +135,16 @@ def test_losing_the_focus_releases_within_one_tick_in_the_kernel(arena: ArenaPad
     record(tmp_path / "play", np.zeros((COUNT, 18, 32, 3), np.uint8), inputs)
     with running(["eval.py", "--inputs", str(tmp_path / "play"), "--takeover", "pad", "--minutes", "5"]):
         witness = Witness()
-        until(lambda: len({event.value for event in witness.events() if event.code == ABS_X}) > 1)
+        steered: set[int] = set()
+
+        def is_steered() -> bool:
+            steered.update(event.value for event in witness.events() if event.code == ABS_X)
+            return len(steered) > 1
+
+        until(is_steered)
         game = xdotool("getactivewindow")
         with running(["xev", "-name", "somebody's chat", "-event", "button"]):
-            until(lambda: xdotool("getactivewindow") != game)
+            until(lambda: try_xdotool("getactivewindow") != game)
             lost_ns = time.monotonic_ns()
             until(lambda: witness.holds(REST))
             after = [event for event in witness.events() if event.t_ns > lost_ns]
@@ -146,4 +152,4 @@ def test_losing_the_focus_releases_within_one_tick_in_the_kernel(arena: ArenaPad
             time.sleep(0.5)
             assert witness.events() == [], "and stays so"
         until(lambda: witness.state()[Control.RIGHT_TRIGGER] == 1.0)
-        assert xdotool("getactivewindow") == game
+        until(lambda: try_xdotool("getactivewindow") == game)
