@@ -25,14 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     require_folder(config.out, "--out")
     from rl_utils.devices import open_play
     from rl_utils.habits import open_habits
-    from rl_utils.recovery import recover_orphans
+    from rl_utils.recovery import recover_and_say
     from rl_utils.signals import stop_on_signals
     from rl_utils.sitting import Devices
     from rl_utils.sounds import Sounds
 
-    if config.out.is_dir():
-        for recovered in recover_orphans(config.out):
-            log(f"Recovered {recovered.file} ({recovered.samples} frames), left by a recording that was killed.")
+    recover_and_say(config.out)
     with ExitStack() as stack:
         try:
             habits = stack.enter_context(open_habits(config))

@@ -30,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config.report is not None:
         require_writable(config.report, "--report")
     from rl_utils.devices import StateDriver, open_drive, open_driver
+    from rl_utils.recovery import recover_and_say
 
+    if config.record is not None:
+        recover_and_say(config.record)
     policy = open_driver(config)
     fps = config.fps or policy.fps
     if fps != policy.fps:
@@ -142,6 +145,7 @@ def _print_summary(config: EvalConfig, frames: FrameSource, done: DriveProgress,
             "ticks": done.ticks,
             "late": done.late,
             "missed": done.missed,
+            "duplicates": done.duplicates,
             "pauses": done.pauses,
             "takeovers": done.takeovers,
             "taken_share": done.taken_share,

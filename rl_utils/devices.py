@@ -258,11 +258,14 @@ def open_drive(config: EvalConfig, *, fps: float, size: WindowSize) -> Iterator[
             another bot is driving.
     """
     if config.frames == "arena":
+        from rl_utils.safety import MaskedSink
+
         coach = config.takeover == "expert"
         if config.record is not None:
             warn_before_recording(config.seed)
         with _direct_arena(config.situation, config.seed, fps=fps, size=size, coach=coach) as arena:
-            sink = arena.sink if config.sink == "arena" else LogSink()
+            masked = MaskedSink(arena.sink, allow_menu=config.allow_menu, dead_zone=config.dead_zone)
+            sink = masked if config.sink == "arena" else LogSink()
             yield Drive(arena, sink, arena.person if coach else None, arena_pad=arena.pad)
         return
     if config.replay_path is not None:

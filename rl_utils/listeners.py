@@ -6,14 +6,15 @@ import csv
 import math
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from rl_utils.config import EvalConfig
+from rl_utils.config import EvalConfig, config_table
 from rl_utils.console import counted, log
 from rl_utils.controls import NAMES
 from rl_utils.data_batcher import QUEUE_BYTES, BatchSaver
@@ -58,7 +59,7 @@ class InputLog(Device):
                 f"{path} cannot be written ({error.strerror})", "Name another file with --log-inputs"
             ) from error
 
-    def on_tick(self, frame: Frame, inputs: Inputs, segment: int) -> None:
+    def on_tick(self, frame: Frame, inputs: Inputs, segment: int, *, late: bool = False) -> None:
         """Keep a row."""
         self._rows.append(inputs.values)
 
@@ -97,6 +98,7 @@ class DriveRecorder(Device):
         *,
         fps: float,
         block: bool,
+        settings: Mapping[str, Any] | None = None,
         takeover_pad: PadInfo | None = None,
         arena_pad: ControllerSource | None = None,
         sink: ControllerSink | None = None,
@@ -104,14 +106,16 @@ class DriveRecorder(Device):
         self._out = out
         self._sink = sink
         self._arena_pad = arena_pad
-        self._takeover_pad = takeover_pad
+        self._session: dict[str, Any] = {} if settings is None else {"settings": settings}
+        if takeover_pad is not None:
+            self._session["takeover_pad"] = takeover_pad
         self._frames = frames
         self._fps = fps
         self._block = block
         self._saver: BatchSaver | None = None
         self._waiting: deque[_Sample] = deque()
 
-    def on_tick(self, frame: Frame, inputs: Inputs, segment: int) -> None:
+    def on_tick(self, frame: Frame, inputs: Inputs, segment: int, *, late: bool = False) -> None:
         """Queue the sample."""
         if self._saver is None:
             height, width = frame.image.shape[:2]
@@ -125,7 +129,7 @@ class DriveRecorder(Device):
                 pad=pad,
                 block=self._block,
                 queue_bytes=QUEUE_BYTES + math.ceil(BURST_S * self._fps) * frame.image.nbytes,
-                session={} if self._takeover_pad is None else {"takeover_pad": self._takeover_pad},
+                session=self._session,
             )
         if self._sink is not None:  # menu buttons and small moves that were held back did not happen
             inputs = replace(inputs, values=self._sink.pressed(inputs.values))
@@ -137,7 +141,7 @@ class DriveRecorder(Device):
         if taken and self._waiting:
             for sample in self._waiting:  # a takeover is no judgement of what was before a cut
                 sample.flags |= Flag.PRE_TAKEOVER if sample.segment == segment else Flag(0)
-        flags = Flag.DUPLICATE if frame.duplicate else Flag(0)
+        flags = (Flag.DUPLICATE if frame.duplicate else Flag(0)) | (Flag.LATE if late else Flag(0))
         self._waiting.append(_Sample(frame, inputs, segment, flags))
         if taken:
             self._hand_on()
@@ -191,7 +195,7 @@ class Show(Device):
         self._view = LiveView(title)
         self._next = 0.0
 
-    def on_tick(self, frame: Frame, inputs: Inputs, segment: int) -> None:
+    def on_tick(self, frame: Frame, inputs: Inputs, segment: int, *, late: bool = False) -> None:
         """Hand over the newest picture and inputs; older ones may be skipped."""
         now = time.monotonic()
         if now >= self._next:
@@ -223,6 +227,7 @@ def open_listeners(config: EvalConfig, devices: Drive, stack: ExitStack, *, fps:
             frames.info,
             fps=fps,
             block=not frames.real_time,
+            settings=config_table(config),
             takeover_pad=person.info if person is not None else None,
             arena_pad=devices.arena_pad,
             sink=devices.sink,

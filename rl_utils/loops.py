@@ -25,7 +25,7 @@ from rl_utils.interfaces import (
     Policy,
     Source,
 )
-from rl_utils.pacing import Pacer, Tick, real_time_pacer
+from rl_utils.pacing import LATE_SHARE, Pacer, Tick, real_time_pacer
 
 PAUSE_LIMIT_S: Final = 600.0
 """After so long without anything to see, a drive ends: hours later, nobody expects a bot in the game any more."""
@@ -34,7 +34,7 @@ PAUSE_LIMIT_S: Final = 600.0
 class DriveSubscriber(Protocol):
     """Listens to a drive. Called inside the loop: must return at once."""
 
-    def on_tick(self, frame: Frame, inputs: Inputs, segment: int) -> None:
+    def on_tick(self, frame: Frame, inputs: Inputs, segment: int, *, late: bool = False) -> None:
         """The sink was told to apply `inputs` in answer to `frame`; `inputs.source` tells by whom.
 
         Args:
@@ -42,6 +42,7 @@ class DriveSubscriber(Protocol):
             inputs: What was answered, and who held the pad: policy or takeover. `ControllerSink.pressed` tells what
                 the pad made of it.
             segment: Grows whenever the picture does not continue the previous one.
+            late: The frame was taken late, or ticks before it were missed.
         """
 
     def on_pause(self) -> None:
@@ -55,6 +56,7 @@ class DriveProgress:
     ticks: int = 0
     late: int = 0
     missed: int = 0
+    duplicates: int = 0
     pauses: int = 0
     problem: str = ""
     ended_by: str = ""
@@ -123,9 +125,8 @@ def drive(
             frame = frames.read()
             if frame is not None:
                 paused = 0
-                if tick is not None and pacer is not None:
-                    hands.count(tick, pacer.period_ns)
-                hands.answer(frame)
+                late = tick is not None and pacer is not None and hands.count(frame, tick, pacer.period_ns)
+                hands.answer(frame, late=late)
                 done.driven_s = (done.ticks + done.missed) / fps  # time that passed, also where a tick was missed
             elif frames.exhausted:
                 reason = "no further frames"
@@ -174,13 +175,17 @@ class _Hands:
         self._segment = 0
         self._last_ns: int | None = None
 
-    def count(self, tick: Tick, period_ns: int) -> None:
-        """Count lateness, but not that of the first tick or of the first one after a pause."""
-        if self.done.ticks > 0 and not self.done.problem:
-            self.done.late += tick.is_late(period_ns)
-            self.done.missed += tick.missed
+    def count(self, frame: Frame, tick: Tick, period_ns: int) -> bool:
+        """Count lateness, but not of the first tick or of the first one after a pause. Whether the frame is late."""
+        if self.done.ticks == 0 or self.done.problem:
+            return False
+        late = tick.is_late(period_ns)
+        self.done.late += late
+        self.done.missed += tick.missed
+        # Between its deadline and the reading of the window the loop may have been put to sleep, too.
+        return late or frame.t_ns - tick.deadline_ns > LATE_SHARE * period_ns
 
-    def answer(self, frame: Frame) -> None:
+    def answer(self, frame: Frame, *, late: bool) -> None:
         """Look, decide, press, tell. While a person holds the pad, their inputs go out and the policy only watches."""
         done = self.done
         self._begin(frame)
@@ -198,10 +203,11 @@ class _Hands:
             done.taken_ticks += 1
             done.taken_by = self._person.name
         done.ticks += 1
+        done.duplicates += frame.duplicate
         source = Source.POLICY if taken is None else Source.TAKEOVER
         inputs = Inputs(values.copy(), frame.t_ns, episode=self._episode, source=source)
         for subscriber in self._subscribers:
-            subscriber.on_tick(frame, inputs, self._segment)
+            subscriber.on_tick(frame, inputs, self._segment, late=late)
 
     def pause(self) -> None:
         """Release everything, first of all, on the tick on which the picture was lost, whoever pressed it."""

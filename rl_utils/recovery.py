@@ -22,6 +22,7 @@ from rl_utils.batch_file import BatchFile
 from rl_utils.batch_pictures import StoredPictures, deflated_pictures, jpeg_pictures
 from rl_utils.batch_reader import read_batch
 from rl_utils.batch_sample import BatchSpec, Row
+from rl_utils.console import log
 from rl_utils.errors import UserError
 from rl_utils.interfaces import PadEvent
 from rl_utils.session_folder import lock_session, read_session, remove_if_empty, write_session
@@ -44,6 +45,13 @@ class Recovered:
     file: Path
     samples: int
     lost: int
+
+
+def recover_and_say(folder: Path) -> None:
+    """`recover_orphans` where somebody begins to record, with a line for each recovered file."""
+    if folder.is_dir():
+        for recovered in recover_orphans(folder):
+            log(f"Recovered {recovered.file} ({recovered.samples} frames), left by a recording that was killed.")
 
 
 def recover_orphans(folder: Path) -> list[Recovered]:

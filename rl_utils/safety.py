@@ -148,7 +148,46 @@ def require_offline_promise(*, given: bool = False) -> None:
         log.warning("The promise could not be stored in %s (%s): it will be asked for again", file, error.strerror)
 
 
-class SafeSink(ControllerSink):
+class MaskedSink(ControllerSink):
+    """Passes on what may be pressed: no menu buttons, and no sticks that hardly move. For time that does not pass.
+
+    Args:
+        sink: What is driven. Closed with this one.
+        allow_menu: Let START and SELECT through (MODE never).
+        dead_zone: Sticks closer to their rest than this share of their way stay at rest.
+    """
+
+    def __init__(self, sink: ControllerSink, *, allow_menu: bool = False, dead_zone: float = 0.0) -> None:
+        self._sink = sink
+        self._allow_menu = allow_menu
+        self._dead_zone = dead_zone
+
+    def apply(self, inputs: InputVector) -> None:
+        """Set every control. (19,) float32 in [0, 1]."""
+        self._sink.apply(self._masked(inputs))
+
+    def pressed(self, inputs: InputVector) -> InputVector:
+        """What is left of the inputs without menu buttons and within the dead zone, here and in the sink."""
+        return self._sink.pressed(self._masked(inputs))
+
+    def release(self) -> None:
+        """Sticks and d-pad to rest, triggers to 0, all buttons up."""
+        self._sink.release()
+
+    def close(self) -> None:
+        """Close the sink, which releases."""
+        self._sink.close()
+
+    @property
+    def stats(self) -> Mapping[str, Any]:
+        """What the sink knows about the play."""
+        return self._sink.stats
+
+    def _masked(self, inputs: InputVector) -> InputVector:
+        return rest_sticks(mask_menu(inputs, allow_menu=self._allow_menu), self._dead_zone)
+
+
+class SafeSink(MaskedSink):
     """Passes inputs on to a sink and makes sure that it never holds anything longer than it should.
 
     Releases on `close`, on leaving a `with` block (also by an exception), at interpreter exit, and when no inputs came
@@ -173,9 +212,7 @@ class SafeSink(ControllerSink):
         guard: Callable[[], None] | None = None,
         guard_interval_s: float = 5.0,
     ) -> None:
-        self._sink = sink
-        self._allow_menu = allow_menu
-        self._dead_zone = dead_zone
+        super().__init__(sink, allow_menu=allow_menu, dead_zone=dead_zone)
         self._stale_s = stale_s
         self._guard = guard
         self._guard_interval_s = guard_interval_s
@@ -207,10 +244,6 @@ class SafeSink(ControllerSink):
             self._fresh = time.monotonic()
             self._sink.apply(self._masked(inputs))
 
-    def pressed(self, inputs: InputVector) -> InputVector:
-        """What is left of the inputs without menu buttons and within the dead zone, here and in the sink."""
-        return self._sink.pressed(self._masked(inputs))
-
     def release(self) -> None:
         """Sticks and d-pad to rest, triggers to 0, all buttons up."""
         with self._lock:
@@ -232,14 +265,6 @@ class SafeSink(ControllerSink):
         self._end.set()
         if threading.current_thread() is not self._watchdog:
             self._watchdog.join()
-
-    @property
-    def stats(self) -> Mapping[str, Any]:
-        """What the sink knows about the play."""
-        return self._sink.stats
-
-    def _masked(self, inputs: InputVector) -> InputVector:
-        return rest_sticks(mask_menu(inputs, allow_menu=self._allow_menu), self._dead_zone)
 
     def _watch(self) -> None:
         """The thread: release what is held for too long."""

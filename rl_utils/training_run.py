@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -299,14 +299,21 @@ def _open_folder(config: TrainConfig) -> Checkpoint | None:
     return None
 
 
+def _with(option: str, value: object) -> str:
+    return f"without {option}" if value is None else f"with {option} {value}"
+
+
 def _check_resume(config: TrainConfig, samples: Samples, last: Checkpoint) -> None:
     before: dict[str, Any] = {"optimiser": "adamw"} | last.training["settings"]  # once it was the only one
-    for name, value in config_table(config).items():
-        if name not in MAY_CHANGE and before.get(name, value) != value:
+    now = config_table(config)  # without what is None, such as --init that was not given
+    unset = {field.name for field in fields(config) if field.default is None}
+    for name in (now.keys() | before.keys() & unset) - MAY_CHANGE:
+        was, value = before.get(name, None if name in unset else now.get(name)), now.get(name)
+        if was != value:
             option = "--" + name.replace("_", "-")
             raise UserError(
-                f"The run was begun with {option} {before.get(name)}, not {value}",
-                f"Give {option} {before.get(name)} again, or start a new run in another --out",
+                f"The run was begun {_with(option, was)}, not {_with(option, value)}",
+                f"Go on {_with(option, was)}, or start a new run in another --out",
             )
     if samples.fingerprint["sha256"] != last.data["sha256"]:
         counts = f"{last.data['samples']} frames, now {samples.fingerprint['samples']}"

@@ -11,6 +11,7 @@ for package in "$@"; do
     gstreamer1.0-tools) command -v gst-launch-1.0 >/dev/null 2>&1 || missing="$missing $package" ;;
     gstreamer1.0-pipewire) gst-inspect-1.0 pipewiresink >/dev/null 2>&1 || missing="$missing $package" ;;
     gstreamer1.0-plugins-base) gst-inspect-1.0 videotestsrc >/dev/null 2>&1 || missing="$missing $package" ;;
+    python3-venv) missing="$missing $package" ;; # asked for only where it is missing
     x11-utils) command -v xprop >/dev/null 2>&1 || missing="$missing $package" ;;
     *) command -v "$package" >/dev/null 2>&1 || missing="$missing $package" ;;
   esac

@@ -116,7 +116,7 @@ def test_a_coached_drive_in_direct_mode_is_repeatable(fps: float) -> None:
         seen: list[tuple[int, float]] = []
 
         class Note:
-            def on_tick(self, frame: object, inputs: object, segment: int) -> None:
+            def on_tick(self, frame: object, inputs: object, segment: int, *, late: bool = False) -> None:
                 seen.append((inputs.source, float(inputs.values.sum())))  # type: ignore[attr-defined]
 
             def on_pause(self) -> None:

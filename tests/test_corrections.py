@@ -75,6 +75,18 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_read(
     assert not (tmp_path / "run").exists(), "a folder in which nothing was done would be taken for a run"
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_run_is_not_resumed_as_another_kind_of_run(begun: bool, play: Path, first: Path, tmp_path: Path) -> None:
+    """Which pass becomes best.pt depends on it; half of the run would be chosen by one rule, half by the other."""
+    with_init: dict[str, object] = {"init": first}
+    train((play,), tmp_path / "run", **(with_init if begun else {}))
+    how = "with --init" if begun else "without --init"
+    with pytest.raises(UserError, match=f"begun {how}.*Go on {how}"):
+        train((play,), tmp_path / "run", resume=True, epochs=2, **({} if begun else with_init))
+    outcome = train((play,), tmp_path / "run", resume=True, epochs=2, **(with_init if begun else {}))
+    assert outcome.epochs == 2
+
+
 def corrected_drive(folder: Path) -> Path:
     """The policy drives without braking, until somebody takes over and brakes."""
     frames, inputs = marker_play(300, seed=5)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rl_utils.config import EvalConfig
@@ -14,6 +15,7 @@ from rl_utils.controls import REST, Control
 from rl_utils.errors import UserError
 from rl_utils.interfaces import (
     ControllerSink,
+    Flag,
     Frame,
     Image,
     InputVector,
@@ -190,6 +192,19 @@ def test_subscribers_hear_everything(clock: SimulatedClock, tmp_path: Path) -> N
     assert rows[0].startswith("frame_index,south,east,north,west,")
     assert len(rows) == 5
     assert [float(v) for v in rows[4].split(",")] == [3.0, *recording.inputs[3].tolist()]
+
+
+def test_late_frames_are_flagged(clock: SimulatedClock, tmp_path: Path) -> None:
+    """Whoever leaves them out of what is learnt would keep them."""
+    from rl_utils.listeners import DriveRecorder
+
+    window = Window(clock, [""] * 8, slow={0: 0.8 / FPS, 3: 0.8 / FPS, 5: 2.2 / FPS})
+    with DriveRecorder(tmp_path, window.info, fps=FPS, block=True) as recorder:
+        done = driven(clock, window, Bot(), Hands(), subscribers=[recorder])
+    (recording,) = open_recordings([tmp_path])
+    with recording:
+        assert np.flatnonzero(recording.flags & Flag.LATE).tolist() == [3, 5, 6], "not the first one"
+    assert done.missed == 1
 
 
 class Nudger(Bot):
