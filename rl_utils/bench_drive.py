@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from rl_utils.apply_inputs import InputApplier, uinput_problem
+from rl_utils.config import GAME_TITLE, TrainConfig
 from rl_utils.interfaces import (
     ControllerSink,
     Frame,
@@ -35,12 +36,12 @@ T = TypeVar("T")
 
 
 def bench_drive(seconds: float) -> list[dict[str, object]]:
-    """Measure the driving loop at 30 and 60 Hz with both networks (untrained: their speed does not depend on weights).
+    """Measure the driving loop at 30 and 60 Hz with the default network and the article's, both untrained.
 
     Returns:
         Rows: rate_hz, pad, latency p50 and p99 in ms from before the grab to after the pad was set, the same for
-        grabbing, deciding and setting the pad alone, how late ticks began (p99), late ticks, CPU share of one core;
-        and what applies of these to a loop that does nothing.
+        grabbing, deciding and setting the pad alone, how late ticks began (p99), late and missed ticks, CPU share of one
+        core; and what applies of these to a loop that does nothing.
 
     Raises:
         UserError: No display and no Xvfb, or the arena cannot run here.
@@ -67,7 +68,6 @@ def bench_drive(seconds: float) -> list[dict[str, object]]:
 @contextmanager
 def _arena(folder: Path) -> Iterator[tuple[FrameSource, ControllerSink]]:
     from rl_utils.arena.link import ArenaSink
-    from rl_utils.config import GAME_TITLE
     from rl_utils.get_current_frame import WindowFrames
 
     socket = folder / "arena.sock"
@@ -97,7 +97,7 @@ def _policies(rate_hz: float) -> Iterator[tuple[str, Policy]]:
     from rl_utils.policy import NetworkPolicy
 
     torch.set_num_threads(1)
-    for name in ("motion", "rocketnet"):
+    for name in (TrainConfig.model, "rocketnet"):
         spec = default_spec(name, rate_hz)
         network = build_network(name, default_arguments(name, spec))
         yield name, NetworkPolicy(network, spec, fps=rate_hz, capture_size=(480, 270))
@@ -187,5 +187,6 @@ def _drive(
         **{f"{name}_p{p}": float(np.percentile(ms, p)) for name, ms in stages.ms.items() for p in (50, 99)},
         "late_ms_p99": float(np.percentile(pacer.late_ms, 99)),
         "late_ticks": done.late,
+        "missed_ticks": done.missed,
         "cpu_share": share,
     }

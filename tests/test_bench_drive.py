@@ -21,7 +21,7 @@ def test_every_stage_from_frame_to_pad_is_measured(
     driven = [row for row in results["drive"] if row["loop"] != "empty"]
     pads = {"arena", "uinput"} if has_uinput() else {"arena"}
     assert {(row["loop"], row["rate_hz"], row["pad"]) for row in driven} == {
-        (network, rate, pad) for network in ("motion", "rocketnet") for rate in (30, 60) for pad in pads
+        (network, rate, pad) for network in ("fovea", "rocketnet") for rate in (30, 60) for pad in pads
     }
     for row in driven:
         stages = sum(row[f"{stage}_p50"] for stage in ("grab", "decide", "set"))
