@@ -40,8 +40,8 @@ def bench_drive(seconds: float) -> list[dict[str, object]]:
 
     Returns:
         Rows: rate_hz, pad, latency p50 and p99 in ms from before the grab to after the pad was set, the same for
-        grabbing, deciding and setting the pad alone, how late ticks began (p99), late and missed ticks, CPU share of one
-        core; and what applies of these to a loop that does nothing.
+        grabbing, deciding and setting the pad alone, how late ticks began (p99), late and missed ticks, CPU share of
+        one core; and what applies of these to a loop that does nothing.
 
     Raises:
         UserError: No display and no Xvfb, or the arena cannot run here.
