@@ -420,6 +420,8 @@ class EvalConfig:
     """best.pt of a run, or a bare article checkpoint."""
     inputs: Path | None = None
     """Replay the inputs of this recording instead of a policy."""
+    pad_profile: str = "playstation"
+    """Pad behind the article's files: playstation, playstation-generic, xpad, nintendo, 8bitdo or hid."""
     frames: str = "window"
     """window, arena (direct mode, no window), or replay:DIR (a recording)."""
     sink: Literal["uinput", "arena", "log"] = "uinput"

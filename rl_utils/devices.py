@@ -390,7 +390,7 @@ def open_driver(config: EvalConfig) -> NetworkPolicy | StatePolicy | RecordedInp
     if config.inputs is not None:
         from rl_utils.recordings import open_recordings
 
-        return RecordedInputs(open_recordings([config.inputs]))
+        return RecordedInputs(open_recordings([config.inputs], pad_profile=config.pad_profile))
     assert config.checkpoint is not None
     require_checkpoint(config.checkpoint)
     from rl_utils.checkpoint import load_arena_policy, load_policy

@@ -133,7 +133,7 @@ def test_the_ends_of_a_range_are_in_it() -> None:
     assert CollectConfig(Path("a"), wait=0).wait == 0
 
 
-@pytest.mark.parametrize("kind", [TrainConfig, PlaybackConfig, TrimConfig])
+@pytest.mark.parametrize("kind", [TrainConfig, PlaybackConfig, TrimConfig, EvalConfig])
 def test_help_names_every_pad_profile(kind: type, capsys: pytest.CaptureFixture[str]) -> None:
     """A profile that only an error message tells of is found by nobody."""
     with pytest.raises(SystemExit):

@@ -11,6 +11,7 @@ import eval as eval_script
 from rl_utils.controls import REST, Control
 from rl_utils.recordings import open_recordings
 from tests.learning_data import record
+from tests.recordings_kit import write_article_file
 from tests.test_recovery import orphan
 
 DRIVE = ["--frames", "arena", "--sink", "arena", "--seed", "1", "--minutes", "0.02"]
@@ -42,6 +43,19 @@ def test_menu_buttons_and_small_moves_are_held_back(
         assert np.allclose(driven.inputs[:, MENU], menu)
         assert np.allclose(driven.inputs[:, Control.LEFT_X], stick)
         assert (driven.inputs[:, Control.SOUTH] == 1).all()
+
+
+@pytest.mark.parametrize(("profile", "button"), [("playstation", Control.SOUTH), ("playstation-generic", Control.WEST)])
+def test_inputs_of_the_articles_files_are_those_of_the_named_pad(tmp_path: Path, profile: str, button: Control) -> None:
+    """Another pad's jump would be played as boost."""
+    inputs = REST.copy()
+    inputs[Control.SOUTH] = 1.0
+    file, out = tmp_path / "1_batch.h5", tmp_path / "r"
+    write_article_file(file, np.zeros((40, 18, 32, 3), np.uint8), np.tile(inputs, (40, 1)))
+    assert eval_script.main(["--inputs", str(file), "--pad-profile", profile, *DRIVE, "--record", str(out)]) == 0
+    (driven,) = open_recordings([out])
+    with driven:
+        assert np.flatnonzero(driven.inputs[0] == 1).tolist() == [button]
 
 
 def test_what_a_killed_one_left_is_recovered(pressed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
