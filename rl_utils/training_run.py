@@ -299,10 +299,6 @@ def _open_folder(config: TrainConfig) -> Checkpoint | None:
     return None
 
 
-def _with(option: str, value: object) -> str:
-    return f"without {option}" if value is None else f"with {option} {value}"
-
-
 def _check_resume(config: TrainConfig, samples: Samples, last: Checkpoint) -> None:
     before: dict[str, Any] = {"optimiser": "adamw"} | last.training["settings"]  # once it was the only one
     now = config_table(config)  # without what is None, such as --init that was not given
@@ -311,9 +307,11 @@ def _check_resume(config: TrainConfig, samples: Samples, last: Checkpoint) -> No
         was, value = before.get(name, None if name in unset else now.get(name)), now.get(name)
         if was != value:
             option = "--" + name.replace("_", "-")
+            begun = f"without {option}" if was is None else f"with {option} {was}"
+            instead = "with it" if was is None else f"without {option}" if value is None else value
+            remedy = f"Leave {option} away" if was is None else f"Give {option} {was} again"
             raise UserError(
-                f"The run was begun {_with(option, was)}, not {_with(option, value)}",
-                f"Go on {_with(option, was)}, or start a new run in another --out",
+                f"The run was begun {begun}, not {instead}", f"{remedy}, or start a new run in another --out"
             )
     if samples.fingerprint["sha256"] != last.data["sha256"]:
         counts = f"{last.data['samples']} frames, now {samples.fingerprint['samples']}"
