@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         recover_and_say(config.record)
     policy = open_driver(config)
     fps = config.fps or policy.fps
-    if fps != policy.fps:
+    if fps != policy.fps and config.inputs is None:
         log(f"The policy was made for {policy.fps:g} fps: at {fps:g} everything seems to move at another speed to it.")
     with open_drive(config, fps=fps, size=policy.capture_size) as devices:
         seeing = StateDriver(policy, devices.arena_pad) if policy.sees == "state" and devices.arena_pad else policy

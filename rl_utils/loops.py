@@ -25,7 +25,7 @@ from rl_utils.interfaces import (
     Policy,
     Source,
 )
-from rl_utils.pacing import LATE_SHARE, Pacer, Tick, real_time_pacer
+from rl_utils.pacing import Pacer, Tick, real_time_pacer
 
 PAUSE_LIMIT_S: Final = 600.0
 """After so long without anything to see, a drive ends: hours later, nobody expects a bot in the game any more."""
@@ -179,11 +179,9 @@ class _Hands:
         """Count lateness, but not of the first tick or of the first one after a pause. Whether the frame is late."""
         if self.done.ticks == 0 or self.done.problem:
             return False
-        late = tick.is_late(period_ns)
-        self.done.late += late
+        self.done.late += tick.is_late(period_ns)
         self.done.missed += tick.missed
-        # Between its deadline and the reading of the window the loop may have been put to sleep, too.
-        return late or frame.t_ns - tick.deadline_ns > LATE_SHARE * period_ns
+        return tick.reads_late(frame.t_ns, period_ns)
 
     def answer(self, frame: Frame, *, late: bool) -> None:
         """Look, decide, press, tell. While a person holds the pad, their inputs go out and the policy only watches."""

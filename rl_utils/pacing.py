@@ -31,6 +31,10 @@ class Tick:
         """Whether it started later than the tolerated share of the period, or deadlines before it were missed."""
         return self.missed > 0 or self.late_ns > LATE_SHARE * period_ns
 
+    def reads_late(self, t_ns: int, period_ns: int) -> bool:
+        """Whether what was read at `t_ns` is late: after its deadline, the loop may have been put to sleep again."""
+        return self.is_late(period_ns) or t_ns - self.deadline_ns > LATE_SHARE * period_ns
+
 
 class Pacer:
     """Wait for the deadlines of a loop that runs at a fixed rate.

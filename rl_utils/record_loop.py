@@ -13,7 +13,7 @@ from rl_utils.cuts import CutDetector
 from rl_utils.data_batcher import GAP_NS, BatchSaver
 from rl_utils.habits import Habits, Wish
 from rl_utils.interfaces import ControllerSource, Flag, Frame, FrameSource, Inputs, InputVector, PadEvent
-from rl_utils.pacing import LATE_SHARE, Pacer, Tick, real_time_pacer
+from rl_utils.pacing import Pacer, Tick, real_time_pacer
 from rl_utils.pad_state import newest_events
 from rl_utils.resume import pad_identity
 
@@ -242,9 +242,7 @@ class _Recorder:
 def _flags(frame: Frame, tick: Tick | None, pacer: Pacer | None, *, after_pause: bool) -> int:
     flags = _DUPLICATE if frame.duplicate else 0
     if tick is not None and pacer is not None and not after_pause:
-        # Between its deadline and the reading of the window the loop may have been put to sleep, too.
-        late = frame.t_ns - tick.deadline_ns > LATE_SHARE * pacer.period_ns
-        flags |= _LATE if late or tick.is_late(pacer.period_ns) else 0
+        flags |= _LATE if tick.reads_late(frame.t_ns, pacer.period_ns) else 0
     return flags
 
 

@@ -1,7 +1,8 @@
 """The practice arena's pad from another process: read it (`ArenaPad`), or drive with it (`ArenaSink`).
 
 Both connect to the arena's Unix socket (`wire` has the messages), and connect again by themselves when the arena was
-restarted. Neither waits for the arena, except when connecting for the first time and when asking for `stats`.
+restarted. Neither waits for the arena, except when connecting (again: only for the
+kernel, at most 0.1 s, and for the state that comes with the arena's answer) and when asking for `stats`.
 """
 
 from __future__ import annotations
