@@ -264,7 +264,7 @@ class TrainConfig:
     accumulate: int = 1
     """Batches whose gradients are added up before a step."""
     optimiser: Literal["auto", "muon", "adamw"] = "auto"
-    """What moves the weights: muon for convolutions with adamw for the rest, or adamw; auto takes muon for fovea."""
+    """What moves the weights: muon for the inner ones with adamw for the rest, or adamw; auto takes muon for fovea."""
     lr: float = 1e-3
     """Highest learning rate of the OneCycle schedule (the article: 3e-4)."""
     weight_decay: float = 1e-3

@@ -14,7 +14,7 @@ a network that also says what it believes the state to be, says so in further co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +36,10 @@ BUTTON_THRESHOLD: Final = 0.5
 """A button is pressed at this probability. Used by `decode` only; everybody else calls `decode`."""
 DECODING: Final[Mapping[str, Any]] = {"button_threshold": BUTTON_THRESHOLD, "axes": "value"}
 """Stored in checkpoints, so that one made for another decoding is refused."""
+PLAIN: Final = ((24, 7, 4), (48, 3, 2), (64, 3, 2))
+"""Convolutions that look at a picture: maps, kernel and stride of each."""
+DEEP: Final = ((32, 7, 4), (64, 3, 2), (64, 3, 1), (64, 3, 1), (128, 3, 2), (128, 3, 1), (32, 1, 1))
+"""The same in seven layers. The last one keeps the layer behind it small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ class MotionNet(Network):
 
     def __init__(self, *, channels: int, width: int, height: int, dropout: float = 0.3) -> None:
         super().__init__()
-        self.conv_backbone, flat = _trunk(channels, width, height)
+        self.conv_backbone, flat = _trunk(channels, width, height, PLAIN)
         self.backbone = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(flat, 256),
@@ -164,15 +168,21 @@ class FoveaNet(Network):
         dropout: Before and after the hidden layers.
         leak: What hidden units pass on of what is below zero. With none, about half of the 256 that see the pictures
             (124 to 161) were found dead after training, always zero and beyond learning.
+        deep: Look through seven layers (`DEEP`) instead of three. What it believes after three passes over 20 minutes
+            of play is off by a loss of 10.3 instead of 14.1, for about twice the time of an answer.
     """
 
     looks = 2
     believes = True
 
-    def __init__(self, *, channels: int, width: int, height: int, dropout: float = 0.3, leak: float = 0.0) -> None:
+    def __init__(
+        self, *, channels: int, width: int, height: int, dropout: float = 0.3, leak: float = 0.0, deep: bool = False
+    ) -> None:
         super().__init__()
-        self.conv_backbone, flat = _trunk(channels // 2, width, height)
-        self.fovea_backbone, _ = _trunk(channels // 2, width, height)
+        layers = DEEP if deep else PLAIN
+        self.conv_backbone, flat = _trunk(channels // 2, width, height, layers)
+        self.fovea_backbone, _ = _trunk(channels // 2, width, height, layers)
+        self._deep = deep
         self.hidden = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * flat, 256), nn.LeakyReLU(leak))
         self.belief_head = nn.Linear(256, FEATURES)
         self.backbone = nn.Sequential(
@@ -193,6 +203,11 @@ class FoveaNet(Network):
         seen = self.hidden(maps)
         belief = self.belief_head(seen)
         return torch.cat([self._heads(self.backbone(torch.cat([seen, belief], dim=1))), belief], dim=1)
+
+    def inner_weights(self) -> list[torch.Tensor]:
+        """As `Network.inner_weights`; of the deep one also those of the layer behind the maps."""
+        hidden: list[torch.Tensor] = [layer.weight for layer in self.hidden if isinstance(layer, nn.Linear)]
+        return super().inner_weights() + (hidden if self._deep else [])
 
 
 class StateNet(Network):
@@ -231,17 +246,13 @@ def _analog_head(features: int) -> nn.Sequential:
     )
 
 
-def _trunk(channels: int, width: int, height: int) -> tuple[nn.Sequential, int]:
-    """Three strided convolutions, and how many numbers their map has."""
-    maps = (24, 48, 64)
-    layers = nn.Sequential(
-        *_conv_block(channels, maps[0], kernel=7, stride=4),
-        *_conv_block(maps[0], maps[1], kernel=3, stride=2),
-        *_conv_block(maps[1], maps[2], kernel=3, stride=2),
-    )
-    for stride in (4, 2, 2):
-        width, height = -(-width // stride), -(-height // stride)
-    return layers, maps[-1] * width * height
+def _trunk(channels: int, width: int, height: int, plan: Sequence[tuple[int, int, int]]) -> tuple[nn.Sequential, int]:
+    """Convolutions with (maps, kernel, stride) each, and how many numbers their last map has."""
+    layers: list[nn.Module] = []
+    for maps, kernel, stride in plan:
+        layers += _conv_block(channels, maps, kernel=kernel, stride=stride)
+        channels, width, height = maps, -(-width // stride), -(-height // stride)
+    return nn.Sequential(*layers), channels * width * height
 
 
 def _conv_block(channels_in: int, channels_out: int, *, kernel: int, stride: int) -> tuple[nn.Module, ...]:
@@ -277,7 +288,7 @@ def default_arguments(name: str, spec: InputSpec) -> dict[str, Any]:
     if name == "temporal":
         return {"moments": len(spec.offsets), "width": spec.width, "height": spec.height}
     arguments = {"channels": spec.channels, "width": spec.width, "height": spec.height, "dropout": 0.3}
-    return arguments | {"leak": 0.1} if name == "fovea" else arguments
+    return arguments | {"leak": 0.1, "deep": True} if name == "fovea" else arguments
 
 
 def build_network(name: str, arguments: Mapping[str, Any]) -> Network:

@@ -33,5 +33,9 @@ class Network(nn.Module):
         """(B, channels, H, W) float32 in [0, 1] → (B, 19): 11 button logits, 8 axis values in [0, 1]."""
         return self._heads(self.backbone(self.conv_backbone(images).flatten(1)))
 
+    def inner_weights(self) -> list[torch.Tensor]:
+        """Weights that Muon moves where it is asked for: those of all convolutions."""
+        return [layer.weight for layer in self.modules() if isinstance(layer, nn.Conv2d)]
+
     def _heads(self, features: torch.Tensor) -> torch.Tensor:
         return torch.cat([self.binary_head(features), self.analog_head(features)], dim=1)

@@ -182,6 +182,18 @@ def test_motion_net_is_small() -> None:
     assert sum(parameter.numel() for parameter in make("motion").parameters()) < 1_400_000
 
 
+def test_foveas_from_before_there_were_deep_ones_are_built_as_they_were() -> None:
+    """Their checkpoints name neither `deep` nor, the oldest, `leak`, and still have to drive."""
+    spec = default_spec("fovea", 30)
+    network = build_network("fovea", {"channels": spec.channels, "width": 160, "height": 90, "dropout": 0.3})
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for look in ("conv_backbone", "fovea_backbone"):
+        kernels = [shapes[f"{look}.{layer}.weight"] for layer in (0, 3, 6)]
+        assert kernels == [(24, 5, 7, 7), (48, 24, 3, 3), (64, 48, 3, 3)]
+        assert f"{look}.9.weight" not in shapes
+    assert shapes["hidden.1.weight"] == (256, 2 * 64 * 6 * 10)
+
+
 def test_motion_net_sees_where_things_are() -> None:
     """Pooling the map away would lose where the ball is, which is what steering needs."""
     network = MotionNet(channels=5, width=160, height=90)

@@ -73,6 +73,34 @@ def test_every_weight_is_moved_by_one_of_them(name: str) -> None:
     assert set(Optimisers("adamw", network, weight_decay=0.0).by_name) == {"optimiser"}
 
 
+def test_a_deep_network_gives_it_the_layer_behind_its_maps_too() -> None:
+    """Optimiser states of runs from before there were deep ones hold the convolutions only, and go on."""
+    spec = input_spec("fovea", 30)
+    arguments = default_arguments("fovea", spec)
+    flat = {name: value for name, value in arguments.items() if name != "deep"}
+    for given, expected in ((arguments, 15), (flat, 6)):
+        network = build_network("fovea", given)
+        muons = Optimisers("muon", network, weight_decay=0.0).by_name["muon"].param_groups[0]["params"]
+        assert len(muons) == expected
+        assert any(p is network.get_parameter("hidden.1.weight") for p in muons) == (given is arguments)
+
+
+def test_momentum_that_fades_away_ends_at_nothing() -> None:
+    """What no gradient reaches any more would stay denormal for ever, which takes processors many times as long."""
+    weight = torch.nn.Parameter(torch.zeros(4, 4))
+    optimiser = Muon([weight], lr=0.1, weight_decay=0.0)
+    weight.grad = torch.ones(4, 4)
+    optimiser.step()
+    weight.grad = torch.zeros(4, 4)
+    momentum = optimiser.state[weight]["momentum"]
+    for _ in range(10):
+        optimiser.step()
+    assert bool((momentum != 0).all())
+    for _ in range(1000):
+        optimiser.step()
+    assert not momentum.any()
+
+
 def test_it_goes_on_where_it_stood() -> None:
     """A resumed run is equal bit for bit only if the momentum is kept."""
 
