@@ -169,7 +169,7 @@ class FoveaNet(Network):
         leak: What hidden units pass on of what is below zero. With none, about half of the 256 that see the pictures
             (124 to 161) were found dead after training, always zero and beyond learning.
         deep: Look through seven layers (`DEEP`) instead of three. What it believes after three passes over 20 minutes
-            of play is off by a loss of 10.3 instead of 14.1, for about twice the time of an answer.
+            of play is off by a loss of 10.3 instead of 14.1, for one and a half times the time of an answer.
     """
 
     looks = 2
