@@ -228,7 +228,7 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
     from matplotlib.ticker import MaxNLocator
 
     played = [row for row in rows if GOALS in row]
-    figure = Figure(figsize=(14.5 if played else 11, 3.6), layout="constrained")
+    figure = Figure(figsize=(14.5 if played else 11, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     losses, accuracies, rates, *more = figure.subplots(1, 4 if played else 3)
     epochs = [row["epoch"] for row in rows]
@@ -266,7 +266,7 @@ def training_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         if axes is not rates:
-            axes.legend(fontsize=8)
+            axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)  # hides no point
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=110)
     return buffer.getvalue()
