@@ -65,11 +65,11 @@ class Budget:
         recorders = max(1, min(cores, 8))
         return cls(
             live_s=max(20.0, 60.0 * min(scale, 5)),
-            direct_s=max(30.0, 720.0 * scale / recorders),
+            direct_s=max(30.0, 480.0 * scale / recorders),
             recorders=recorders,
             epochs=EPOCHS,
             coach_rounds=COACH_ROUNDS,
-            coach_min=max(0.5, 3.0 * scale),
+            coach_min=max(0.5, 2.0 * scale),
             drive_min=max(0.5, 1.0 * min(scale, 5)),
             episodes=max(8, round(30 * min(scale, 4))),
         )
