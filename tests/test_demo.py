@@ -54,6 +54,6 @@ def test_a_budget_stays_within_its_minutes(minutes: float) -> None:
     played = (budget.live_s + budget.recorders * budget.direct_s) / 60
     coached = budget.coach_rounds * budget.coach_min
     seen = budget.epochs * played + budget.coach_rounds * (played + coached)
-    learning = seen * 1800 / 350 / 60  # 350 samples per second
+    learning = seen * 1800 / 250 / 60  # 250 samples per second
     spent = budget.live_s / 60 + budget.direct_s / 60 / 6 + coached / 10 + learning + budget.drive_min
     assert spent <= max(minutes, 3)
