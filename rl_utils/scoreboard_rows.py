@@ -26,7 +26,7 @@ LEVERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "mirror": ("the same without mirrored pictures", ("--mirror", "0")),
     "shift": ("the same without shifted pictures", ("--shift-px", "0")),
-    "muon": ("the same with AdamW for convolutions, too", ("--optimiser", "adamw")),
+    "muon": ("the same with AdamW alone", ("--optimiser", "adamw")),
     "average": ("the same without the average of the weights", ("--ema", "0")),
 }
 """What the coached policy is tried without: each one's title, and options of `train.py` that turn it off."""
